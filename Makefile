@@ -1,0 +1,66 @@
+# Everything a user or a contributor types. `make` alone lists it.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+JOBS ?= 2
+SETUP_STAMP := $(VENV)/.setup-done
+WARM_STAMP := $(VENV)/.warm-done
+# ruff and mypy leave out what does not exist yet, so that lint works in a partial checkout.
+TYPED := $(wildcard sw sim fpga)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup tools demo test lint format bench docs clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# One line for each missing tool, with the command that installs it; then fail once.
+tools:
+	@ok=1; need() { ok=0; echo "missing: $$1 -- install it with: $$2" >&2; }; \
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || need "Python 3.11 or newer ($(PYTHON))" "sudo apt-get install python3"; \
+	$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
+	  || need "Python's venv module" "sudo apt-get install python3-venv"; \
+	command -v g++ >/dev/null || command -v clang++ >/dev/null \
+	  || need "a C++ compiler" "sudo apt-get install g++"; \
+	command -v perl >/dev/null || need "perl" "sudo apt-get install perl"; \
+	[ $$ok = 1 ]
+
+$(SETUP_STAMP): pyproject.toml constraints.txt | tools
+	@[ -x $(PY) ] || $(PYTHON) -m venv $(VENV)
+	@echo "installing Python packages into $(VENV)"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	  --config-settings editable_mode=compat -e '.[test]'
+	@touch $@
+
+# The stamp is of its own: a change of pins that keeps Yosys need not compile it again.
+$(WARM_STAMP): $(SETUP_STAMP)
+	@$(PY) -m sim.rtl.warmup
+	@touch $@
+
+setup: $(WARM_STAMP) ## make .venv and warm the tools up (once; again when pins change)
+
+demo: setup ## train a small convnet, quantise it, run it on the Verilated TPU
+	@$(VENV)/bin/systolica demo
+
+test: setup ## run all tests
+	@$(PY) -m pytest -n $(JOBS) tests
+
+lint: setup ## ruff (lint and format) and mypy
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy $(TYPED)
+
+format: setup ## rewrite files in the house format
+	@$(PY) -m ruff format .
+	@$(PY) -m ruff check --fix .
+
+bench: setup ## print each measured figure beside its bound
+	@$(PY) -m bench
+
+docs: setup ## build the reference pages from the code
+	@$(PY) -m docs.build
+
+clean: ## remove everything that make made here (not the model cache)
+	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Hardware: the core (`hw.tpu`) and its benches (`hw.tb`)."""

@@ -1,0 +1,1 @@
+"""Cocotb benches, one per unit, and the runner that builds and runs them."""

@@ -1,0 +1,1 @@
+"""Simulators of the core: functional, timing and RTL; and what they share."""

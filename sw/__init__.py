@@ -1,0 +1,1 @@
+"""Software: graph, compiler, runtime, and the command line."""
