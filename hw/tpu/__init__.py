@@ -1,0 +1,1 @@
+"""The core: its instruction set, sizes, numerics and hardware."""
