@@ -1,0 +1,155 @@
+"""Verilog and the native harness to one shared object, built once and kept by content.
+
+The build runs in a child process: PyVerilator prints freely, and Ctrl-C must be able to stop
+compilers that are its grandchildren.
+"""
+
+import importlib.metadata
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from sim.rtl import cache, toolchain
+from sim.rtl.progress import announce
+from sim.rtl.verilog import Verilog
+
+HERE = Path(__file__).parent
+HARNESS = ("harness.cpp", "axi_memory.h")
+# C++20 for the harness; -march=native because the array is wide integer arithmetic.
+CXX_FLAGS = f"-std=c++20 -march=native -I{HERE}"
+VERILATOR_FLAGS = (
+    "-O3",
+    "--x-assign", "fast",
+    "--x-initial", "fast",
+    "--noassert",
+    "-Wno-lint",  # Yosys's output is not written for readers
+    "-Wno-style",
+)  # fmt: skip
+# -O1 for what runs once; Verilator's own -Os for the runtime would slow wide operations.
+MAKE_VARIABLES = {"OPT_FAST": "-O3", "OPT_SLOW": "-O1", "OPT_GLOBAL": "-O3"}
+
+
+class BuildError(RuntimeError):
+    """Verilator or the C++ compiler failed; the message ends with the log."""
+
+
+@dataclass(frozen=True)
+class SharedObject:
+    """A loadable model: `path` of the library and the wave format it can write, if any."""
+
+    path: Path
+    waves: str | None
+
+
+def wave_format() -> str:
+    """`"fst"` where Verilator's FST writer compiles on this machine, else `"vcd"`."""
+    return "fst" if toolchain.fst_header() else "vcd"
+
+
+def build(verilog: Verilog, *, waves: bool = False) -> SharedObject:
+    """The shared object of `verilog` with the harness inside.
+
+    A model with `waves` is slower and kept apart. Raises `ToolMissing` naming the install
+    command, `BuildError` with the log. Ctrl-C leaves the cache as it was.
+    """
+    chosen = wave_format() if waves else None
+    compiler = toolchain.require(toolchain.compiler())
+    versions = [importlib.metadata.version(name) for name in ("verilator", "pyverilator-mm")]
+    harness = [(HERE / name).read_bytes() for name in HARNESS]
+    key = cache.content_key(
+        [
+            verilog.text,
+            verilog.top,
+            str(chosen),
+            *VERILATOR_FLAGS,
+            CXX_FLAGS.replace(str(HERE), ""),
+            repr(MAKE_VARIABLES),
+            compiler.version or "",
+            toolchain.cpu_identity(),
+            *versions,
+            *harness,
+        ]
+    )
+    entry = cache.get_or_make("models", key, lambda folder: _make(verilog, folder, chosen))
+    return SharedObject(entry / "model.so", chosen)
+
+
+def make_environment(compiler: str) -> dict[str, str]:
+    """Environment of a Verilated make: tools on PATH, compiler chosen, runtime objects shared."""
+    wrapper = [sys.executable, "-S", "-E", str(HERE / "objcache.py")]
+    variables = {"CXX": compiler, "LINK": compiler, "OBJCACHE": shlex.join(wrapper)}
+    variables["PYTHON3"] = sys.executable  # the makefile would call a bare `python`
+    variables |= MAKE_VARIABLES
+    # In MAKEFLAGS a blank inside a value is written with a backslash. A surrounding make's own
+    # flags (a job server that is not ours) must not leak in.
+    quoted = " ".join(f"{k}={v.replace(' ', chr(92) + ' ')}" for k, v in variables.items())
+    path = os.pathsep.join([str(toolchain.verilator_bin()), os.environ.get("PATH", "")])
+    root = str(toolchain.verilator_bin().parent)
+    dropped = ("MAKELEVEL", "MFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS")
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
+    return kept | {
+        "PATH": path,
+        "VERILATOR_ROOT": root,
+        "MAKEFLAGS": f"-- {quoted}",
+        "SYSTOLICA_OBJECTS": str(cache.cache_root() / "objects"),
+        "SYSTOLICA_CPU": toolchain.cpu_identity(),
+    }
+
+
+def run_quietly(command: list[str], cwd: Path, env: dict[str, str]) -> subprocess.CompletedProcess:
+    """Run with captured output in a process group that dies with an exception here."""
+    with subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, output, "")
+
+
+def _make(verilog: Verilog, folder: Path, waves: str | None) -> None:
+    """Fill `folder` with model.so and nothing else."""
+    compiler = toolchain.require(toolchain.compiler())
+    source = folder / f"{verilog.top}.v"
+    source.write_text(verilog.text)
+    flags = list(VERILATOR_FLAGS)
+    if waves is None:
+        # PyVerilator always asks for tracing code: keep it to the top-level pins.
+        flags += ["--trace-depth", "1"]
+    with announce("building the Verilated model (once for this design)"):
+        done = run_quietly(
+            [
+                sys.executable,
+                str(HERE / "pyverilator_build.py"),
+                str(source),
+                "obj",
+                CXX_FLAGS,
+                str(int(waves == "fst")),
+                str(HERE / "harness.cpp"),
+                *flags,
+            ],
+            folder,
+            make_environment(compiler.path or "c++"),
+        )
+    library = folder / "obj" / f"V{verilog.top}"
+    if done.returncode != 0 or not library.exists():
+        raise BuildError(f"building the Verilated model failed:\n{done.stdout[-6000:]}")
+    library.rename(folder / "model.so")
+    shutil.rmtree(folder / "obj")
+    source.unlink()

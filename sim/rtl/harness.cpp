@@ -1,0 +1,250 @@
+// The native inner loop of a Verilated design: clock, AXI4 memory, AXI4-Lite master, sampling.
+//
+// It knows pins, never instructions. One cycle is two eval() calls: clock low (combinational
+// outputs settle on the inputs chosen after the last edge), then everything is sampled, then
+// clock high. The memory's answers are registered: what it samples in cycle t it drives from
+// cycle t+1 on. Python calls the extern "C" functions at the end; see model.py for their types.
+
+// Verilator's makefile may compile user files for size; this loop must be fast.
+#pragma GCC optimize("O3")
+
+#include "Vtop.h"
+#include "verilated.h"
+#if VM_TRACE
+#ifdef DUMP_FST
+#include "verilated_fst_c.h"
+using Waves = VerilatedFstC;
+#else
+#include "verilated_vcd_c.h"
+using Waves = VerilatedVcdC;
+#endif
+#endif
+
+#include <cstdarg>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <type_traits>
+#include <vector>
+
+#include "axi_memory.h"
+
+namespace {
+
+enum Reason : int { kLimit = 0, kIrq = 1, kViolation = 2 };
+
+template <typename Pin>
+inline void store_pin(Pin& pin, const uint8_t* bytes) {
+    std::memcpy(&pin, bytes, sizeof(Pin));  // little-endian words, as Verilator lays them out
+}
+
+constexpr size_t kDataBytes = sizeof(std::remove_reference_t<decltype(Vtop::M_AXI(rdata))>);
+constexpr uint64_t kRegisterTimeout = 100000;
+
+template <typename Top>
+constexpr size_t event_bytes() {
+    if constexpr (requires(Top& t) { t.trace_o; })
+        return sizeof(std::remove_reference_t<decltype(Top::trace_o)>);
+    else
+        return 0;
+}
+
+constexpr size_t kEventWords = (event_bytes<Vtop>() + 7) / 8;
+
+struct Harness {
+    Vtop* top;
+    systolica::AxiMemory<kDataBytes> memory;
+    uint64_t cycle = 0;
+    bool recording = false;
+    bool fresh = true;  // the first value after recording starts is an event
+    std::vector<uint64_t> events;  // rows of (cycle, value words)
+    uint64_t last_event[kEventWords + 1] = {};
+#if VM_TRACE
+    std::unique_ptr<Waves> waves;
+#endif
+
+    explicit Harness(Vtop* t) : top(t) {}
+
+    template <typename Top>
+    void sample_events(Top* t) {
+        if constexpr (event_bytes<Top>() > 0) {
+            uint64_t now[kEventWords] = {};
+            std::memcpy(now, &t->trace_o, event_bytes<Top>());
+            if (fresh || std::memcmp(now, last_event, sizeof now) != 0) {
+                fresh = false;
+                std::memcpy(last_event, now, sizeof now);
+                events.push_back(cycle);
+                events.insert(events.end(), now, now + kEventWords);
+            }
+        }
+    }
+
+    void dump(uint64_t half) {
+#if VM_TRACE
+        if (waves) waves->dump(cycle * 10 + half * 5);
+#endif
+    }
+
+    // First half: the clock falls, the memory's pins are driven, outputs settle.
+    template <bool kWaves>
+    inline void settle() {
+        top->clk = 0;
+        memory.drive(*top, [](auto& pin, const uint8_t* b) { store_pin(pin, b); });
+        top->eval();
+        if (kWaves) dump(0);
+    }
+
+    // Second half: everything is sampled, then the clock rises.
+    template <bool kWaves>
+    inline void edge() {
+        if (recording) sample_events(top);
+        memory.sample(*top, cycle);
+        top->clk = 1;
+        top->eval();
+        if (kWaves) dump(1);
+        ++cycle;
+    }
+
+    bool waving() const {
+#if VM_TRACE
+        return waves != nullptr;
+#else
+        return false;
+#endif
+    }
+
+    void settle_any() { waving() ? settle<true>() : settle<false>(); }
+    void edge_any() { waving() ? edge<true>() : edge<false>(); }
+
+    template <bool kWaves>
+    int loop(uint64_t limit, bool until_irq) {
+        const uint64_t end = cycle + limit;
+        while (cycle < end) {
+            settle<kWaves>();
+            const bool irq = top->irq;
+            edge<kWaves>();
+            if (__builtin_expect(memory.violated(), 0)) return kViolation;
+            if (until_irq && irq) return kIrq;
+        }
+        return kLimit;
+    }
+
+    int run(uint64_t limit, bool until_irq) {
+        if (memory.violated()) return kViolation;
+        return waving() ? loop<true>(limit, until_irq) : loop<false>(limit, until_irq);
+    }
+
+    void reset(uint64_t cycles) {
+        memory.clear();
+        top->rst = 1;
+        top->S_AXI(awvalid) = top->S_AXI(wvalid) = top->S_AXI(arvalid) = 0;
+        top->S_AXI(bready) = top->S_AXI(rready) = 0;
+        memory.in_reset = true;
+        for (uint64_t i = 0; i < cycles; ++i) settle_any(), edge_any();
+        memory.in_reset = false;
+        top->rst = 0;
+    }
+
+    // AXI4-Lite write: 0..3 is the response, -1 no answer, -2 an AXI violation meanwhile.
+    int write_register(uint32_t address, uint32_t value) {
+        top->S_AXI(awaddr) = address;
+        top->S_AXI(wdata) = value;
+        top->S_AXI(wstrb) = 0xf;
+        top->S_AXI(awvalid) = top->S_AXI(wvalid) = top->S_AXI(bready) = 1;
+        for (uint64_t i = 0; i < kRegisterTimeout; ++i) {
+            settle_any();
+            const bool aw = top->S_AXI(awvalid) && top->S_AXI(awready);
+            const bool w = top->S_AXI(wvalid) && top->S_AXI(wready);
+            const bool b = top->S_AXI(bvalid);
+            const int response = top->S_AXI(bresp);
+            edge_any();
+            if (aw) top->S_AXI(awvalid) = 0;
+            if (w) top->S_AXI(wvalid) = 0;
+            if (b) top->S_AXI(bready) = 0;
+            if (memory.violated()) return -2;
+            if (b) return response;
+        }
+        top->S_AXI(awvalid) = top->S_AXI(wvalid) = top->S_AXI(bready) = 0;
+        return -1;
+    }
+
+    // AXI4-Lite read: responses as above, the word through `value`.
+    int read_register(uint32_t address, uint32_t* value) {
+        top->S_AXI(araddr) = address;
+        top->S_AXI(arvalid) = top->S_AXI(rready) = 1;
+        for (uint64_t i = 0; i < kRegisterTimeout; ++i) {
+            settle_any();
+            const bool ar = top->S_AXI(arvalid) && top->S_AXI(arready);
+            const bool r = top->S_AXI(rvalid);
+            const int response = top->S_AXI(rresp);
+            *value = top->S_AXI(rdata);
+            edge_any();
+            if (ar) top->S_AXI(arvalid) = 0;
+            if (r) top->S_AXI(rready) = 0;
+            if (memory.violated()) return -2;
+            if (r) return response;
+        }
+        top->S_AXI(arvalid) = top->S_AXI(rready) = 0;
+        return -1;
+    }
+};
+
+}  // namespace
+
+extern "C" {
+
+void* h_open(Vtop* top) { return new Harness(top); }
+
+void h_close(Harness* h) {
+#if VM_TRACE
+    if (h->waves) h->waves->close();
+#endif
+    delete h;
+}
+
+// rate is in 1/65536 bytes per cycle.
+void h_memory(Harness* h, uint8_t* dram, uint64_t bytes, uint64_t latency, uint64_t rate,
+              uint64_t jitter, uint64_t seed) {
+    h->memory.configure(dram, bytes, latency, rate, jitter, seed);
+}
+
+void h_fault(Harness* h, uint64_t first, uint64_t last, int write, int response) {
+    h->memory.faults.push_back({first, last, write != 0, static_cast<uint8_t>(response)});
+}
+
+void h_clear_faults(Harness* h) { h->memory.faults.clear(); }
+void h_reset(Harness* h, uint64_t cycles) { h->reset(cycles); }
+int h_run(Harness* h, uint64_t limit, int until_irq) { return h->run(limit, until_irq != 0); }
+uint64_t h_cycle(Harness* h) { return h->cycle; }
+const char* h_violation(Harness* h) { return h->memory.violation; }
+int h_write(Harness* h, uint32_t a, uint32_t v) { return h->write_register(a, v); }
+int h_read(Harness* h, uint32_t a, uint32_t* v) { return h->read_register(a, v); }
+int h_irq(Harness* h) { return h->top->irq; }
+uint64_t h_traffic(Harness* h, int write) {
+    return write ? h->memory.bytes_written : h->memory.bytes_read;
+}
+
+void h_record(Harness* h, int on) { h->recording = h->fresh = on != 0; }
+uint64_t h_event_words(Harness*) { return kEventWords; }
+uint64_t h_event_count(Harness* h) { return h->events.size() / (kEventWords + 1); }
+const uint64_t* h_events(Harness* h) { return h->events.data(); }
+void h_clear_events(Harness* h) { h->events.clear(); }
+
+int h_waves(Harness* h, const char* path) {
+#if VM_TRACE
+    h->waves = std::make_unique<Waves>();
+    h->top->trace(h->waves.get(), 99);
+    h->waves->open(path);
+    return h->waves->isOpen();
+#else
+    return 0;
+#endif
+}
+
+void h_flush_waves(Harness* h) {
+#if VM_TRACE
+    if (h->waves) h->waves->flush();
+#endif
+}
+}
