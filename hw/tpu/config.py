@@ -73,7 +73,7 @@ class TpuConfig:
             raise ConfigError(f"address_bits={self.address_bits}: must be from 16 to 40")
         if self.burst_beats > 256 or self.burst_beats * self.bus_bytes > 4096:
             raise ConfigError(
-                f"burst_beats={self.burst_beats}: an AXI4 burst has at most 256 beats and 4096 bytes"
+                f"burst_beats={self.burst_beats}: AXI4 allows 256 beats and 4096 bytes a burst"
             )
         if self.scratchpad_rows % self.scratchpad_banks or self.bank_rows % 2:
             raise ConfigError(

@@ -65,7 +65,7 @@ class RowRead(Signature):
 
 
 class RowWrite(Signature):
-    """Write rows of int8 lanes under a lane mask; accepted when `valid & ready`, held until then."""
+    """Write int8 rows under a lane mask; accepted when `valid & ready`, held until then."""
 
     def __init__(self, config: TpuConfig) -> None:
         super().__init__(

@@ -95,7 +95,7 @@ def activation_quantization(low: float, high: float) -> tuple[np.float32, int]:
 
 
 def weight_scales(weights: ArrayLike, axis: int = -1) -> NDArray[np.float32]:
-    """Symmetric int8 scale of each output channel (`axis`) of float `weights`, shape `[channels]`."""
+    """Symmetric int8 scale, `[channels]`, of each output channel (`axis`) of float `weights`."""
     real = np.asarray(weights, np.float32)
     magnitude = np.abs(np.moveaxis(real, axis, -1)).reshape(-1, real.shape[axis])
     largest = magnitude.max(axis=0, initial=0.0)
