@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hw.tpu.config import TpuConfig
 from hw.tpu.registers import ERROR_TEXT, Error
+from sim.trace import Trace
 
 
 class TpuError(RuntimeError):
@@ -30,16 +31,6 @@ class TpuError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class QueueEvent:
-    """In `cycle`, queue number `queue` started or completed its `number`-th instruction."""
-
-    cycle: int
-    queue: int
-    number: int
-    completed: bool
-
-
-@dataclass(frozen=True)
 class RunResult:
     """What a run of a program cost. `cycles` is None where the engine counts none."""
 
@@ -47,7 +38,7 @@ class RunResult:
     seconds: float
     cycles: int | None = None
     counters: Mapping[str, int] = field(default_factory=dict)
-    events: tuple[QueueEvent, ...] = ()
+    trace: Trace | None = None
 
     @property
     def simulated_cycles_per_second(self) -> float | None:

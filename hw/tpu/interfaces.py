@@ -1,14 +1,12 @@
 """What the units of the core say to each other: commands, completions, faults and row ports."""
 
-from __future__ import annotations
-
 from amaranth.lib import data
 from amaranth.lib.enum import Enum
 from amaranth.lib.wiring import In, Out, Signature
 
 from hw.tpu import registers
 from hw.tpu.config import TpuConfig
-from hw.tpu.isa import ROW_BITS, SEMAPHORES, Format
+from hw.tpu.isa import INSTRUCTION_BITS, ROW_BITS, SEMAPHORES, Format
 
 POSITION_BITS = 24
 """Bits of an instruction's number in its program."""
@@ -18,6 +16,10 @@ class Fault(Enum, shape=4):
     """`registers.Error` as a hardware type."""
 
     locals().update({error.name: error.value for error in registers.Error})
+
+
+FETCHED = data.StructLayout({"word": INSTRUCTION_BITS, "position": POSITION_BITS})
+"""An instruction as fetched, with its number in the program."""
 
 
 def command(fmt: type[Format]) -> data.StructLayout:

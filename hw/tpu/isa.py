@@ -26,6 +26,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from amaranth.hdl import signed
 from amaranth.lib import data
@@ -355,35 +356,48 @@ def check(instruction: Instruction) -> None:
             raise IsaError(
                 f"{opcode.name}.{name} = {values.get(name, 0)}: must be from {low} to {high}"
             )
-    for bad, why in _combinations(instruction):
-        if bad:
+    for violated, why in rules(opcode, instruction):
+        if violated:
             raise IsaError(f"{opcode.name}: {why}")
 
 
-def _combinations(i: Instruction) -> Iterable[tuple[bool, str]]:
-    """The rules that join fields, each as (violated, message)."""
-    if i.opcode is Opcode.STORE:
+def rules(opcode: Opcode, i: Any) -> Iterable[tuple[Any, str]]:
+    """The rules that join fields, each as (violated, message).
+
+    `i` has the fields as attributes: an `Instruction`, or the decoder's view of a word, which is
+    why the conditions are written with operators that both understand.
+    """
+    if opcode is Opcode.STORE:
         yield i.memory != Memory.SCRATCHPAD, "STORE reads only the scratchpad"
-    if i.opcode is Opcode.VECTOR:
-        from_accumulators = i.source == Source.ACCUMULATORS
+    if opcode is Opcode.VECTOR:
         yield (
-            from_accumulators == (i.convert == Convert.NONE),
-            f"source {Source(i.source).name} with convert {Convert(i.convert).name}: accumulators "
-            "need a conversion, the scratchpad takes none",
+            (i.source == Source.ACCUMULATORS) == (i.convert == Convert.NONE),
+            "accumulators need a conversion, the scratchpad takes none",
         )
-        windowed = i.window_rows != 1 or i.window_columns != 1
-        yield windowed and i.reduce == Reduce.NONE, "a window needs a reduction"
-    if i.opcode in (Opcode.FENCE, Opcode.HALT):
-        yield bool(i.wait or i.signal), "takes no semaphores"
+        windowed = (i.window_rows != 1) | (i.window_columns != 1)
+        yield windowed & (i.reduce == Reduce.NONE), "a window needs a reduction"
+    if opcode in (Opcode.FENCE, Opcode.HALT):
+        yield (i.wait != 0) | (i.signal != 0), "takes no semaphores"
+
+
+def unbuilt_rules(opcode: Opcode, i: Any) -> Iterable[tuple[Any, str]]:
+    """What this version's hardware traps on, each as (wanted, message); `i` as in `rules`."""
+    for name, item in FORMATS[opcode].fields.items():
+        if item.reserved:
+            yield getattr(i, name) != 0, f"{opcode.name}.{name} is reserved for a later core"
+    if opcode is Opcode.VECTOR:
+        yield i.reduce == Reduce.SUM, "VECTOR.reduce SUM is reserved for a later core"
+        yield (
+            i.reduce == Reduce.MULTIPLY_ACCUMULATE,
+            "VECTOR.reduce MULTIPLY_ACCUMULATE is reserved for a later core",
+        )
 
 
 def unbuilt(instruction: Instruction) -> str | None:
     """Why this version's hardware traps on a well-formed instruction, or None."""
-    for name, item in FORMATS[instruction.opcode].fields.items():
-        if item.reserved and instruction.values.get(name, 0):
-            return f"{instruction.opcode.name}.{name} is reserved for a later core"
-    if instruction.opcode is Opcode.VECTOR and instruction.reduce > Reduce.MAX:
-        return f"VECTOR.reduce {Reduce(instruction.reduce).name} is reserved for a later core"
+    for wanted, why in unbuilt_rules(instruction.opcode, instruction):
+        if wanted:
+            return why
     return None
 
 
