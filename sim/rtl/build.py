@@ -22,6 +22,8 @@ HERE = Path(__file__).parent
 HARNESS = ("harness.cpp", "axi_memory.h")
 # C++20 for the harness; -march=native because the array is wide integer arithmetic.
 CXX_FLAGS = f"-std=c++20 -march=native -I{HERE}"
+# g++ would share inline functions' statics between all models loaded in one process.
+GCC_FLAGS = " -fno-gnu-unique"
 VERILATOR_FLAGS = (
     "-O3",
     "--x-assign", "fast",
@@ -31,7 +33,13 @@ VERILATOR_FLAGS = (
     "-Wno-style",
 )  # fmt: skip
 # -O1 for what runs once; Verilator's own -Os for the runtime would slow wide operations.
-MAKE_VARIABLES = {"OPT_FAST": "-O3", "OPT_SLOW": "-O1", "OPT_GLOBAL": "-O3"}
+MAKE_VARIABLES = {
+    "OPT_FAST": "-O3",
+    "OPT_SLOW": "-O1",
+    "OPT_GLOBAL": "-O3",
+    # the PyPI package leaves it empty, and large designs use a precompiled header
+    "CFG_CXXFLAGS_PCH_I": "-include",
+}
 
 
 class BuildError(RuntimeError):
@@ -67,7 +75,7 @@ def build(verilog: Verilog, *, waves: bool = False) -> SharedObject:
             verilog.top,
             str(chosen),
             *VERILATOR_FLAGS,
-            CXX_FLAGS.replace(str(HERE), ""),
+            _cxx_flags().replace(str(HERE), ""),
             repr(MAKE_VARIABLES),
             compiler.version or "",
             toolchain.cpu_identity(),
@@ -77,6 +85,11 @@ def build(verilog: Verilog, *, waves: bool = False) -> SharedObject:
     )
     entry = cache.get_or_make("models", key, lambda folder: _make(verilog, folder, chosen))
     return SharedObject(entry / "model.so", chosen)
+
+
+def _cxx_flags() -> str:
+    clang = "clang" in (toolchain.compiler().version or "")
+    return CXX_FLAGS + ("" if clang else GCC_FLAGS)
 
 
 def make_environment(compiler: str) -> dict[str, str]:
@@ -139,7 +152,7 @@ def _make(verilog: Verilog, folder: Path, waves: str | None) -> None:
                 str(HERE / "pyverilator_build.py"),
                 str(source),
                 "obj",
-                CXX_FLAGS,
+                _cxx_flags(),
                 str(int(waves == "fst")),
                 str(HERE / "harness.cpp"),
                 *flags,

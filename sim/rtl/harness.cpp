@@ -53,7 +53,10 @@ constexpr size_t event_bytes() {
 constexpr size_t kEventWords = (event_bytes<Vtop>() + 7) / 8;
 
 struct Harness {
-    Vtop* top;
+    // A context of its own: in the default one, opening waves would touch every other model,
+    // those already deleted included.
+    std::unique_ptr<VerilatedContext> context;
+    std::unique_ptr<Vtop> top;
     systolica::AxiMemory<kDataBytes> memory;
     uint64_t cycle = 0;
     bool recording = false;
@@ -64,7 +67,10 @@ struct Harness {
     std::unique_ptr<Waves> waves;
 #endif
 
-    explicit Harness(Vtop* t) : top(t) {}
+    Harness() : context(std::make_unique<VerilatedContext>()) {
+        context->traceEverOn(true);
+        top = std::make_unique<Vtop>(context.get(), "TOP");
+    }
 
     template <typename Top>
     void sample_events(Top* t) {
@@ -98,7 +104,7 @@ struct Harness {
     // Second half: everything is sampled, then the clock rises.
     template <bool kWaves>
     inline void edge() {
-        if (recording) sample_events(top);
+        if (recording) sample_events(top.get());
         memory.sample(*top, cycle);
         top->clk = 1;
         top->eval();
@@ -194,13 +200,18 @@ struct Harness {
 
 extern "C" {
 
-void* h_open(Vtop* top) { return new Harness(top); }
+// The thread's current context may be one that h_close deleted: call before constructing anything.
+void h_default_context() { Verilated::threadContextp(Verilated::defaultContextp()); }
+
+Harness* h_open() { return new Harness; }
+Vtop* h_model(Harness* h) { return h->top.get(); }
 
 void h_close(Harness* h) {
 #if VM_TRACE
     if (h->waves) h->waves->close();
 #endif
     delete h;
+    Verilated::threadContextp(Verilated::defaultContextp());
 }
 
 // rate is in 1/65536 bytes per cycle.

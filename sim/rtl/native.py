@@ -9,7 +9,7 @@ import pyverilator
 
 # name: (result, arguments after the handle)
 _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
-    "h_open": (c_void_p, []),
+    "h_model": (c_void_p, []),
     "h_close": (None, []),
     "h_memory": (None, [POINTER(c_uint8), *[c_uint64] * 5]),
     "h_fault": (None, [c_uint64, c_uint64, c_int, c_int]),
@@ -40,13 +40,20 @@ class Native:
     """
 
     def __init__(self, library: Path) -> None:
+        ctypes.CDLL(str(library)).h_default_context()
         self.pins = pyverilator.PyVerilator(str(library), auto_eval=False)
         lib = self.pins.lib
         for name, (result, arguments) in _FUNCTIONS.items():
             function = getattr(lib, name)
             function.restype = result
             function.argtypes = [c_void_p, *arguments]
-        self._handle: int | None = lib.h_open(self.pins.model)
+        # The harness makes the model in a context of its own; PyVerilator's is not needed.
+        lib.destruct.argtypes = [c_void_p]
+        lib.destruct(self.pins.model)
+        self.pins.model = None
+        lib.h_open.restype = c_void_p
+        self._handle: int | None = lib.h_open()
+        self.pins.model = self.call("h_model")
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Call harness function `name`; RuntimeError after `close`."""
@@ -59,8 +66,13 @@ class Native:
         value = c_uint32()
         return self.call("h_read", address, ctypes.byref(value)), value.value
 
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None) is not None:
+            self.close()
+
     def close(self) -> None:
         """Finish the wave file and free the harness; a second call does nothing."""
         if self._handle is not None:
             self.pins.lib.h_close(self._handle)
             self._handle = None
+            self.pins.model = None  # deleted with the harness; PyVerilator must not try again
