@@ -32,7 +32,7 @@ class Tool:
         return self.missing is None
 
 
-class ToolMissing(RuntimeError):
+class ToolMissing(RuntimeError):  # noqa: N818 -- says what is the matter, as AxiViolation does
     """A required tool is absent; the message says which and the command that installs it."""
 
     def __init__(self, tool: Tool) -> None:

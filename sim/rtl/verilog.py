@@ -72,7 +72,7 @@ def convert(
             return Verilog((known / "top.v").read_text(), top)
     elaboratable = component() if not isinstance(component, Elaboratable) else component
     # emit_src=False: with source locations the text would change with every comment.
-    text = rtlil.convert(elaboratable, name=top, emit_src=False)  # type: ignore[no-untyped-call]
+    text = rtlil.convert(elaboratable, name=top, emit_src=False)
     entry = cache.get_or_make(
         "verilog", cache.content_key([text, *tools]), lambda folder: _run_yosys(text, folder, top)
     )
