@@ -1,0 +1,237 @@
+"""The nested counters of VECTOR: which source row to read next, and where its result goes."""
+
+from types import SimpleNamespace
+
+from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.tpu import isa
+from hw.tpu.config import TpuConfig
+from hw.tpu.interfaces import POSITION_BITS, Fault, command
+
+IMAGE_BITS = 25
+"""Bits of a signed image coordinate: 32767 + 65534 * 255 + 254 is below 2**24."""
+
+
+class Job(data.Struct):
+    """What is the same for all positions of one instruction."""
+
+    position: POSITION_BITS
+    tag: 16
+    signal: isa.SEMAPHORES
+    source: 1
+    convert: 2
+    byte: 2
+    parameters: 12
+    zero_point: signed(8)
+    low: signed(8)
+    high: signed(8)
+
+
+class Position(data.Struct):
+    """One window position of one output."""
+
+    row: isa.ROW_BITS
+    """Source row; without meaning unless `inside`."""
+    destination: isa.ROW_BITS
+    inside: 1
+    """The image holds this position: read it. Otherwise it contributes nothing."""
+    first: 1
+    """First position of its window."""
+    last: 1
+    """Last position of its window: the output is complete."""
+    final: 1
+    """Last position of the instruction."""
+    fault: Fault
+    """NONE, or why the position must not be used; then `detail` is the row to blame."""
+    detail: isa.ROW_BITS
+    job: Job
+
+
+class PositionCounter(wiring.Component):
+    """Turns each VECTOR command into its positions: y, x, wy, wx, the last fastest.
+
+    One position per cycle, the first two cycles after its command was taken; a command that waits
+    when the last position of the one before it is counted follows without a gap. Positions outside
+    the image take a cycle as well. The output is registered and holds until taken.
+    """
+
+    def __init__(self, config: TpuConfig) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "commands": In(stream.Signature(command(isa.Vector))),
+                "positions": Out(stream.Signature(Position)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        active, step, take = Signal(), Signal(), Signal()
+        op = self._held(m, take)
+        ends = self._loops(m, op, take, step)
+        m.d.comb += [
+            step.eq(active & (~self.positions.valid | self.positions.ready)),
+            self.commands.ready.eq(~active | (step & ends.final)),
+            take.eq(self.commands.valid & self.commands.ready),
+        ]
+        with m.If(take):
+            m.d.sync += active.eq(1)
+        with m.Elif(step & ends.final):
+            m.d.sync += active.eq(0)
+
+        found = {
+            "row": self._row(m, op, ends, take, step),
+            "destination": self._destination(m, op, ends, take, step),
+            "inside": self._image(m, op, ends, take, step),
+            "last": ends.output,
+            "final": ends.final,
+        }
+        self._emit(m, op, found, step)
+        return m
+
+    def _held(self, m: Module, take: Value) -> SimpleNamespace:
+        """The command's fields, each in a register of its own."""
+        held = {}
+        payload = self.commands.p
+        for name in isa.Vector.fields:
+            held[name] = Signal(payload.op[name].shape(), name=name, reset_less=True)
+            with m.If(take):
+                m.d.sync += held[name].eq(payload.op[name])
+        held["position"] = Signal(POSITION_BITS, name="position", reset_less=True)
+        with m.If(take):
+            m.d.sync += held["position"].eq(payload.position)
+        return SimpleNamespace(**held)
+
+    def _loops(self, m: Module, op, take: Value, step: Value) -> SimpleNamespace:
+        """Whether this position is the last of its window row, output, output row, instruction."""
+        ends = SimpleNamespace()
+        inner = Const(1)
+        for name, field in (
+            ("window_row", "window_columns"),
+            ("output", "window_rows"),
+            ("output_row", "columns"),
+            ("final", "rows"),
+        ):
+            left = Signal(isa.Vector.fields[field].bits, name=f"{field}_left", reset_less=True)
+            end, one_left = Signal(name=f"{name}_ends"), Signal(name=f"{field}_one_left")
+            m.d.comb += one_left.eq(left == 1)
+            m.d.comb += end.eq(inner & one_left)
+            with m.If(take):
+                m.d.sync += left.eq(self.commands.p.op[field])
+            with m.Elif(step & inner):
+                m.d.sync += left.eq(Mux(one_left, getattr(op, field), left - 1))
+            setattr(ends, name, end)
+            inner = end
+        return ends
+
+    def _row(self, m: Module, op, ends, take: Value, step: Value) -> Signal:
+        """The source row: each loop remembers where it began, one adder moves all of them."""
+        row, window_row, output, output_row = (
+            Signal(isa.ROW_BITS, name=name, reset_less=True)
+            for name in ("row", "window_row_start", "output_start", "output_row_start")
+        )
+        start, stride, following = (Signal(isa.ROW_BITS, name=f"row_{n}") for n in "abc")
+        with m.If(ends.output_row):
+            m.d.comb += [start.eq(output_row), stride.eq(op.row_stride)]
+        with m.Elif(ends.output):
+            m.d.comb += [start.eq(output), stride.eq(op.column_stride)]
+        with m.Elif(ends.window_row):
+            m.d.comb += [start.eq(window_row), stride.eq(op.window_row_stride)]
+        with m.Else():
+            m.d.comb += [start.eq(row), stride.eq(op.window_column_stride)]
+        m.d.comb += following.eq(start + stride)
+        for register, moves in (
+            (row, Const(1)),
+            (window_row, ends.window_row),
+            (output, ends.output),
+            (output_row, ends.output_row),
+        ):
+            with m.If(take):
+                m.d.sync += register.eq(self.commands.p.op.base)
+            with m.Elif(step & moves):
+                m.d.sync += register.eq(following)
+        return row
+
+    def _destination(self, m: Module, op, ends, take: Value, step: Value) -> Signal:
+        """The row that the output of this position goes to."""
+        destination, start = (
+            Signal(isa.ROW_BITS, name=name, reset_less=True)
+            for name in ("destination", "destination_start")
+        )
+        following = Signal(isa.ROW_BITS, name="destination_following")
+        m.d.comb += following.eq(
+            Mux(ends.output_row, start, destination)
+            + Mux(ends.output_row, op.destination_row_stride, op.destination_column_stride)
+        )
+        for register, moves in ((destination, ends.output), (start, ends.output_row)):
+            with m.If(take):
+                m.d.sync += register.eq(self.commands.p.op.destination)
+            with m.Elif(step & moves):
+                m.d.sync += register.eq(following)
+        return destination
+
+    def _image(self, m: Module, op, ends, take: Value, step: Value) -> Value:
+        """Whether the image holds this position."""
+        y, y_start, x, x_start = (
+            Signal(signed(IMAGE_BITS), name=name, reset_less=True)
+            for name in ("image_y", "image_y_start", "image_x", "image_x_start")
+        )
+        new = self.commands.p.op
+        next_y, next_x = Signal(signed(IMAGE_BITS)), Signal(signed(IMAGE_BITS))
+        m.d.comb += [
+            next_y.eq(y_start + Mux(ends.output_row, op.step_y, 0)),
+            next_x.eq(x_start + op.step_x),
+        ]
+        with m.If(take):
+            m.d.sync += [y.eq(new.top), y_start.eq(new.top), x.eq(new.left), x_start.eq(new.left)]
+        with m.Elif(step):
+            with m.If(ends.output):
+                m.d.sync += y.eq(next_y)
+            with m.Elif(ends.window_row):
+                m.d.sync += y.eq(y + 1)
+            with m.If(ends.output_row):
+                m.d.sync += [y_start.eq(next_y), x.eq(op.left), x_start.eq(op.left)]
+            with m.Elif(ends.output):
+                m.d.sync += [x.eq(next_x), x_start.eq(next_x)]
+            with m.Elif(ends.window_row):
+                m.d.sync += x.eq(x_start)
+            with m.Else():
+                m.d.sync += x.eq(x + 1)
+        # Read as unsigned, a negative coordinate is far above any size.
+        return (y.as_unsigned() < op.height) & (x.as_unsigned() < op.width)
+
+    def _emit(self, m: Module, op, found: dict[str, Value], step: Value) -> None:
+        """The output register, ranges checked on the way in."""
+        config, out = self.config, self.positions
+        inside = Signal()
+        m.d.comb += inside.eq(found["inside"])
+        fault, detail = Signal(Fault), Signal(isa.ROW_BITS)
+        accumulators = op.source == isa.Source.ACCUMULATORS
+        row_limit = Mux(accumulators, config.accumulator_total_rows, config.scratchpad_rows)
+        requantise = op.convert == isa.Convert.REQUANTISE
+        with m.If(requantise & (op.parameters >= config.parameter_entries)):
+            m.d.comb += [fault.eq(Fault.PARAMETER_RANGE), detail.eq(op.parameters)]
+        with m.Elif(inside & (found["row"] >= row_limit)):
+            m.d.comb += detail.eq(found["row"])
+            m.d.comb += fault.eq(Mux(accumulators, Fault.ACCUMULATOR_RANGE, Fault.SCRATCHPAD_RANGE))
+        with m.Elif(found["last"] & (found["destination"] >= config.scratchpad_rows)):
+            m.d.comb += [fault.eq(Fault.SCRATCHPAD_RANGE), detail.eq(found["destination"])]
+
+        starts = Signal(init=1)
+        with m.If(step):
+            m.d.sync += out.valid.eq(1)
+            m.d.sync += starts.eq(found["last"])
+            m.d.sync += [
+                out.p.inside.eq(inside),
+                out.p.first.eq(starts),
+                out.p.fault.eq(fault),
+                out.p.detail.eq(detail),
+            ]
+            m.d.sync += [
+                out.p[name].eq(found[name]) for name in ("row", "destination", "last", "final")
+            ]
+            m.d.sync += [out.p.job[name].eq(getattr(op, name)) for name, _ in Job.as_shape()]
+        with m.Elif(out.ready):
+            m.d.sync += out.valid.eq(0)

@@ -1,0 +1,236 @@
+"""The vector unit: from accumulators or scratchpad, through the lanes, to the scratchpad."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In, Out
+
+from hw.tpu import isa
+from hw.tpu.config import TpuConfig
+from hw.tpu.interfaces import Completion, FaultReport, RowRead, RowWrite, command
+from hw.tpu.vector import lane, requantiser
+from hw.tpu.vector.address import PositionCounter
+from hw.tpu.vector.lane import Lane
+
+RESULTS = 16
+"""Outputs under way between the last read of their window and the scratchpad."""
+
+LATENCY = 1 + lane.LATENCY + 1
+"""Cycles from an accepted read to its result at the write port: memory, lane, result queue."""
+
+
+class Ticket(data.Struct):
+    """What travels beside a position through the lanes."""
+
+    signal: isa.SEMAPHORES
+    destination: isa.ROW_BITS
+    zero_point: 8
+    low: 8
+    high: 8
+    inside: 1
+    first: 1
+    last: 1
+    final: 1
+
+
+class Slot(data.Struct):
+    """Where a result in the queue goes."""
+
+    destination: isa.ROW_BITS
+    signal: isa.SEMAPHORES
+    final: 1
+
+
+class VectorUnit(wiring.Component):
+    """Executes VECTOR: see `isa.Vector`.
+
+    One source position per cycle, windows and commands back to back without a gap; the first read
+    is asked for two cycles after its command is taken, a row is offered to the scratchpad `LATENCY`
+    cycles after the last read of its window. Reads stop while `RESULTS` outputs are under way, so
+    that nothing in the lanes ever waits; one command's reads overlap the writes of those before it.
+
+    `completed` strobes in the cycle after the command's last row was accepted. `fault` strobes
+    when the position at fault would be read (the parameter entry first, then the source, then the
+    destination); from then on nothing is taken, read, written or completed until reset.
+    """
+
+    def __init__(self, config: TpuConfig) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "commands": In(stream.Signature(command(isa.Vector))),
+                "started": Out(1),
+                "completed": Out(Completion),
+                "fault": Out(FaultReport),
+                "accumulators": Out(RowRead(config.array * 32)),
+                "scratchpad_read": Out(RowRead(config.array * 8)),
+                "scratchpad_write": Out(RowWrite(config)),
+                "parameters": Out(
+                    wiring.Signature({"entry": Out(12), "data": In(config.array * 64)})
+                ),
+                "busy": Out(1),
+                "stalled": Out(1),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.counter = counter = PositionCounter(self.config)
+        position = counter.positions.p
+        stopped, halt, room = Signal(), Signal(), Signal()
+
+        self._take_commands(m, counter, halt)
+        issue = self._read(m, counter.positions, halt, room)
+        self._report(m, counter.positions, stopped, halt)
+        done, ticket, results = self._convert(m, issue, position)
+        written = self._write(m, done, ticket, results, stopped)
+
+        under_way = Signal(range(RESULTS + 1))
+        m.d.comb += room.eq(under_way != RESULTS)
+        m.d.sync += under_way.eq(under_way + (issue & position.last) - written)
+
+        reads = (self.accumulators, self.scratchpad_read)
+        m.d.comb += [
+            self.busy.eq(Cat(port.valid & port.ready for port in reads).any()),
+            self.stalled.eq(Cat(p.valid & ~p.ready for p in (*reads, self.scratchpad_write)).any()),
+        ]
+        return m
+
+    def _take_commands(self, m: Module, counter: PositionCounter, halt: Signal) -> None:
+        m.d.comb += [
+            counter.commands.p.eq(self.commands.p),
+            counter.commands.valid.eq(self.commands.valid & ~halt),
+            self.commands.ready.eq(counter.commands.ready & ~halt),
+            self.started.eq(self.commands.valid & self.commands.ready),
+        ]
+
+    def _read(self, m: Module, positions, halt: Signal, room: Signal) -> Signal:
+        """Ask for the position's row; the result says that the position enters the pipeline."""
+        issue, may, position = Signal(), Signal(), positions.p
+        from_scratchpad = position.job.source == isa.Source.SCRATCHPAD
+        wants = may & position.inside
+        m.d.comb += [
+            may.eq(positions.valid & ~halt & (room | ~position.last)),
+            self.accumulators.row.eq(position.row),
+            self.accumulators.valid.eq(wants & ~from_scratchpad),
+            self.scratchpad_read.row.eq(position.row),
+            self.scratchpad_read.valid.eq(wants & from_scratchpad),
+            self.parameters.entry.eq(position.job.parameters),
+            issue.eq(
+                may
+                & (
+                    ~position.inside
+                    | Mux(from_scratchpad, self.scratchpad_read.ready, self.accumulators.ready)
+                )
+            ),
+            positions.ready.eq(issue),
+        ]
+        return issue
+
+    def _report(self, m: Module, positions, stopped: Signal, halt: Signal) -> None:
+        at_fault, position = Signal(), positions.p
+        m.d.comb += [
+            at_fault.eq(positions.valid & position.fault.as_value().any()),
+            halt.eq(stopped | at_fault),
+            self.fault.valid.eq(at_fault & ~stopped),
+            self.fault.code.eq(position.fault),
+            self.fault.position.eq(position.job.position),
+            self.fault.tag.eq(position.job.tag),
+            self.fault.detail.eq(position.detail),
+        ]
+        with m.If(at_fault):
+            m.d.sync += stopped.eq(1)
+
+    def _convert(self, m: Module, issue: Signal, position) -> tuple[Signal, Signal, list[Signal]]:
+        """The lanes, and what travels beside them: valid bits, a ticket, rows that are int8."""
+        array, depth = self.config.array, lane.LATENCY
+        # Index 0 is the cycle in which the row arrives, `depth` that of the lanes' results.
+        valid = [Signal(name=f"valid_{i}") for i in range(depth + 1)]
+        whole = [Signal(name=f"whole_{i}", reset_less=True) for i in range(depth)]
+        ticket = [Signal(Ticket, name=f"ticket_{i}", reset_less=True) for i in range(depth + 1)]
+        source, byte = Signal(reset_less=True), Signal(2, reset_less=True)
+        m.d.sync += valid[0].eq(issue)
+        with m.If(issue):
+            job = position.job
+            m.d.sync += [
+                source.eq(job.source),
+                byte.eq(job.byte),
+                whole[0].eq(job.convert != isa.Convert.REQUANTISE),
+            ]
+            from_job = ("signal", "zero_point", "low", "high")
+            from_position = ("destination", "inside", "first", "last", "final")
+            m.d.sync += [ticket[0][name].eq(job[name]) for name in from_job]
+            m.d.sync += [ticket[0][name].eq(position[name]) for name in from_position]
+        for i in range(depth):
+            m.d.sync += valid[i + 1].eq(valid[i])
+            with m.If(valid[i]):
+                m.d.sync += ticket[i + 1].eq(ticket[i])
+                if i + 1 < depth:
+                    m.d.sync += whole[i + 1].eq(whole[i])
+
+        # Rows of bytes wait beside the requantisers, as wide as they come.
+        accumulators, row = self.accumulators.data, Signal(array * 8)
+        with m.If(source == isa.Source.SCRATCHPAD):
+            m.d.comb += row.eq(self.scratchpad_read.data)
+        with m.Else():
+            with m.Switch(byte):
+                for b in range(4):
+                    with m.Case(b):
+                        m.d.comb += row.eq(
+                            Cat(accumulators.word_select(4 * j + b, 8) for j in range(array))
+                        )
+        for i in range(requantiser.LATENCY):
+            wait = Signal(array * 8, name=f"row_{i + 1}", reset_less=True)
+            with m.If(valid[i] & whole[i]):
+                m.d.sync += wait.eq(row)
+            row = wait
+
+        end = requantiser.LATENCY
+        enable = Signal(end)
+        m.d.comb += enable.eq(Cat(v & ~w for v, w in zip(valid, whole, strict=False))[:end])
+        results = []
+        for j in range(array):
+            m.submodules[f"lane_{j}"] = one = Lane()
+            parameters = self.parameters.data.word_select(j, 64)
+            m.d.comb += [
+                one.accumulator.eq(accumulators.word_select(j, 32)),
+                one.bias.eq(parameters[:32]),
+                one.scale.eq(parameters[32:]),
+                one.zero_point.eq(ticket[end - 1].zero_point),
+                one.enable.eq(enable),
+                one.byte.eq(row.word_select(j, 8)),
+                one.reduce.valid.eq(valid[end]),
+                one.reduce.whole.eq(whole[end]),
+            ]
+            m.d.comb += [
+                one.reduce[name].eq(ticket[end][name])
+                for name in ("inside", "first", "low", "high")
+            ]
+            results.append(one.result)
+        return valid[depth], ticket[depth], results
+
+    def _write(self, m: Module, done, ticket, results: list[Signal], stopped: Signal) -> Signal:
+        """Queue the finished outputs and write them; the result says that one was written."""
+        slot_bits = Slot.as_shape().size
+        row_bits = self.config.array * 8
+        m.submodules.queue = queue = SyncFIFO(width=row_bits + slot_bits, depth=RESULTS)
+        slot_in, slot = Signal(Slot), Signal(Slot)
+        m.d.comb += [
+            *(slot_in[name].eq(ticket[name]) for name, _ in Slot.as_shape()),
+            queue.w_data.eq(Cat(*results, slot_in)),
+            queue.w_en.eq(done & ticket.last),
+            slot.eq(queue.r_data[row_bits:]),
+        ]
+        port, written = self.scratchpad_write, Signal()
+        m.d.comb += [
+            port.valid.eq(queue.r_rdy & ~stopped),
+            port.row.eq(slot.destination),
+            port.data.eq(queue.r_data[:row_bits]),
+            port.mask.eq(~0),
+            written.eq(port.valid & port.ready),
+            queue.r_en.eq(written),
+        ]
+        m.d.sync += self.completed.valid.eq(written & slot.final)
+        with m.If(written):
+            m.d.sync += self.completed.signal.eq(slot.signal)
+        return written
