@@ -1,0 +1,183 @@
+"""Partition: cut a placed unit at device borders, with a Send and a Recv for every value across.
+
+Within one device the ops are cut into stages, so that the partitions form a DAG even when values
+go to a device and back. A value has one Send and is transferred once per (tensor, device),
+however many of that device's ops or stages use it. Constants are copied to every partition that
+uses them and never sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sw.compiler.unit import Fallback, Unit
+from sw.graph.graph import Graph
+from sw.graph.operation import Operation
+from sw.graph.tensor import Tensor
+
+FEED = "feed|"
+FETCH = "fetch|"
+
+
+@dataclass(frozen=True)
+class Partition:
+    """The ops that one device runs in one go.
+
+    `device`: its full name. `graph`: a finalised Graph in execution order; it begins with one
+    `recv` op per entry of `inputs` (the keys, also `op.attrs["key"]`; `op.outputs[0]` is the
+    value) and ends with one `send` op per entry of `outputs` (`op.inputs[0]` is the value).
+    `after`: positions in the `Plan` of partitions that must finish first.
+    """
+
+    device: str
+    graph: Graph
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    after: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Partitions in an order that respects their dependencies; `feeds` and `fetches` are the keys
+    under which values come in and go out, in the unit's order; `transfers` the keys that cross
+    between two devices."""
+
+    partitions: tuple[Partition, ...]
+    feeds: tuple[str, ...]
+    fetches: tuple[str, ...]
+    transfers: tuple[str, ...]
+    fallback: tuple[Fallback, ...]
+
+
+def _stages(unit: Unit) -> dict[Operation, tuple[str, int]]:
+    """Each op's (device, stage); an edge never goes to a lower stage, and a change of device
+    goes to a higher one."""
+    stages: dict[Operation, tuple[str, int]] = {}
+    for op in unit.graph.get_operations():
+        if op.type in ("feed", "const"):
+            continue
+        stage = 0
+        for before in [t.op for t in op.inputs] + list(op.control_inputs):
+            if before in stages:
+                device, level = stages[before]
+                stage = max(stage, level + (device != op.device))
+        stages[op] = (op.device, stage)
+    return stages
+
+
+class _Part:
+    """One partition while it is being filled."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.graph = Graph()
+        self.tensors: dict[Tensor, Tensor] = {}
+        self.ops: dict[Operation, Operation] = {}
+        self.inputs: list[str] = []
+        self.wanted: dict[str, Tensor] = {}
+        self.after: set[int] = set()
+
+
+class _Cutter:
+    """The work of `partition`: places ops one by one, adding Recvs as inputs need them."""
+
+    def __init__(self, unit: Unit) -> None:
+        self.stages = _stages(unit)
+        where = sorted(set(self.stages.values()), key=lambda s: (s[1], s[0]))
+        if not where:
+            where = [(t.op.device, 0) for t in unit.fetches if t.op.type == "const"][:1]
+        self.order = {stage: index for index, stage in enumerate(where)}
+        self.parts = [_Part(device) for device, _ in where]
+        self.transfers: dict[str, None] = {}
+        for op, stage in self.stages.items():
+            self.place(self.parts[self.order[stage]], op)
+
+    def receive(self, part: _Part, tensor: Tensor) -> Tensor:
+        """The tensor of `part` that holds the value of the unit's `tensor`."""
+        if tensor in part.tensors:
+            return part.tensors[tensor]
+        if tensor.op.type == "const":
+            return self.place(part, tensor.op).outputs[0]
+        if tensor.op.type == "feed":
+            key = FEED + tensor.op.attrs["tensor"]
+        else:
+            source = self.order[self.stages[tensor.op]]
+            sender = self.parts[source]
+            key = f"{sender.device}->{part.device}|{tensor.name}"
+            sender.wanted.setdefault(key, sender.tensors[tensor])
+            part.after.add(source)
+            if sender.device != part.device:
+                self.transfers.setdefault(key)
+        attrs = {"dtype": tensor.dtype, "shape": tensor.shape, "key": key}
+        name = f"recv/{tensor.op.name}" + (f"_{tensor.index}" if tensor.index else "")
+        recv = part.graph.create_op("recv", (), attrs, name)
+        recv.device = part.device
+        part.inputs.append(key)
+        part.tensors[tensor] = recv.outputs[0]
+        return recv.outputs[0]
+
+    def place(self, part: _Part, op: Operation) -> Operation:
+        """Copy `op` into `part`."""
+        inputs = tuple(self.receive(part, t) for t in op.inputs)
+        controls = []
+        for before in op.control_inputs:
+            if before in part.ops:
+                controls.append(part.ops[before])
+            elif before in self.stages:
+                part.after.add(self.order[self.stages[before]])
+        new = part.graph.copy_op(op, inputs, tuple(controls), part.device)
+        part.ops[op] = new
+        part.tensors.update(zip(op.outputs, new.outputs, strict=True))
+        return new
+
+    def fetch(self, tensor: Tensor) -> str:
+        """Arrange for the value to leave; the key under which it does."""
+        if tensor.op.type == "feed":
+            return FEED + str(tensor.op.attrs["tensor"])
+        stage = self.stages.get(tensor.op)
+        part = self.parts[0 if stage is None else self.order[stage]]
+        self.receive(part, tensor)
+        key = FETCH + tensor.name
+        part.wanted[key] = part.tensors[tensor]
+        return key
+
+    def finish(self, part: _Part) -> Partition:
+        """Add the Sends and freeze."""
+        for key, tensor in part.wanted.items():
+            send = part.graph.create_op("send", (tensor,), {"key": key}, f"send/{tensor.op.name}")
+            send.device = part.device
+        part.graph.finalize()
+        return Partition(
+            part.device,
+            part.graph,
+            tuple(part.inputs),
+            tuple(part.wanted),
+            tuple(sorted(part.after)),
+        )
+
+
+def partition(unit: Unit) -> Plan:
+    """Cut `unit`, in which every op has a full device name, into partitions.
+
+    >>> from sw.compiler.unit import Unit
+    >>> from sw.graph.graph import Graph
+    >>> g = Graph()
+    >>> with g.device("/cpu:0"):
+    ...     x = g.apply("exp", g.apply("identity", [1.0]), name="x")
+    >>> with g.device("/tpu:0"):
+    ...     y = g.apply("add", x, x, name="y")
+    ...     z = g.apply("mul", x, y, name="z")
+    >>> for part in partition(Unit(g, fetches=(z,))).partitions:
+    ...     print(part.device, part.inputs, part.outputs)
+    /cpu:0 () ('/cpu:0->/tpu:0|x:0',)
+    /tpu:0 ('/cpu:0->/tpu:0|x:0',) ('fetch|z:0',)
+    """
+    cutter = _Cutter(unit)
+    fetches = tuple(cutter.fetch(t) for t in unit.fetches)
+    return Plan(
+        tuple(cutter.finish(p) for p in cutter.parts),
+        tuple(FEED + str(t.op.attrs["tensor"]) for t in unit.feeds),
+        fetches,
+        tuple(cutter.transfers),
+        unit.fallback,
+    )

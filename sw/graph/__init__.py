@@ -1,0 +1,1 @@
+"""What is to be computed: ops, tensors, types, gradients. Imports nothing but hw.tpu.numerics."""

@@ -1,0 +1,176 @@
+"""Element types: thin named wrappers of NumPy's, with bfloat16 from `ml_dtypes`.
+
+Types are singletons; they compare equal to whatever `as_dtype` understands (`"float32"`,
+`np.float32`, `float32`). `resource` is the type of a handle to state (a Variable).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from sw.graph.errors import DTypeError
+
+
+class DType:
+    """One element type. `numpy` is its NumPy dtype, `name` its name in TensorFlow's spelling."""
+
+    __slots__ = ("_hash", "is_bool", "is_floating", "is_integer", "name", "numpy")
+
+    def __init__(self, name: str, numpy_dtype: Any) -> None:
+        self.name = name
+        self.numpy = np.dtype(numpy_dtype)
+        self.is_bool = self.numpy.kind == "b"
+        self.is_integer = self.numpy.kind in "iu"
+        self.is_floating = self.numpy.kind == "f" or name == "bfloat16"
+        self._hash = hash(name)
+
+    @property
+    def as_numpy_dtype(self) -> Any:
+        """The NumPy scalar type (TensorFlow's spelling)."""
+        return self.numpy.type
+
+    @property
+    def size(self) -> int:
+        """Bytes per element."""
+        return self.numpy.itemsize
+
+    @property
+    def min(self) -> Any:
+        """Smallest finite value."""
+        return _limits(self).min
+
+    @property
+    def max(self) -> Any:
+        """Largest finite value."""
+        return _limits(self).max
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if isinstance(other, DType) or other is None:
+            return False
+        try:
+            return as_dtype(other) is self
+        except TypeError:
+            return False
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __repr__(self) -> str:
+        return f"st.{self.name}"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _limits(dtype: DType) -> Any:
+    if dtype.name == "bfloat16":
+        return ml_dtypes.finfo(ml_dtypes.bfloat16)
+    if dtype.is_floating:
+        return np.finfo(dtype.numpy)
+    if dtype.is_integer:
+        return np.iinfo(dtype.numpy)
+    raise DTypeError(f"{dtype} has no numeric limits")
+
+
+float16 = DType("float16", np.float16)
+float32 = DType("float32", np.float32)
+float64 = DType("float64", np.float64)
+bfloat16 = DType("bfloat16", ml_dtypes.bfloat16)
+int8 = DType("int8", np.int8)
+int16 = DType("int16", np.int16)
+int32 = DType("int32", np.int32)
+int64 = DType("int64", np.int64)
+uint8 = DType("uint8", np.uint8)
+bool_ = DType("bool", np.bool_)
+resource = DType("resource", np.object_)
+
+ALL = (float16, float32, float64, bfloat16, int8, int16, int32, int64, uint8, bool_, resource)
+_BY_NAME = {d.name: d for d in ALL} | {
+    "float": float32,
+    "half": float16,
+    "double": float64,
+    "int": int32,
+    "long": int64,
+}
+_BY_NUMPY = {d.numpy: d for d in ALL}
+_BY_PYTHON = {float: float32, int: int32, bool: bool_}
+
+
+def as_dtype(value: Any) -> DType:
+    """The `DType` for a DType, a name ("float" is float32), a Python type or a NumPy dtype.
+
+    Raises `DTypeError` naming the value and the known types.
+    """
+    if isinstance(value, DType):
+        return value
+    found = None
+    if isinstance(value, str):
+        found = _BY_NAME.get(value)
+    elif isinstance(value, type) and value in _BY_PYTHON:
+        found = _BY_PYTHON[value]
+    if found is None:
+        try:
+            found = _BY_NUMPY.get(np.dtype(value))
+        except TypeError:
+            found = None
+    if found is None or value is None:
+        known = ", ".join(d.name for d in ALL if d is not resource)
+        raise DTypeError(f"{value!r} is not an element type; known are {known}")
+    return found
+
+
+def to_array(value: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
+    """`value` as a NumPy array: Python floats become float32, Python ints int32 (as TensorFlow).
+
+    Raises `DTypeError` when `dtype` cannot hold the kind of value (2.5 as an integer), and
+    `InvalidArgumentError` by way of `DTypeError` when the value is ragged or not numeric.
+    """
+    want = None if dtype is None else as_dtype(dtype)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise DTypeError(f"not a rectangular array: {error}") from None
+    if array.dtype == np.object_ or array.dtype.kind in "USV" and array.dtype not in _BY_NUMPY:
+        raise DTypeError(f"cannot make a tensor of {value!r} (elements of {array.dtype})")
+    if want is None:
+        from_python = not isinstance(value, (np.ndarray, np.generic))
+        if from_python and _has_numpy_leaf(value):
+            from_python = False
+        if from_python and array.dtype == np.float64:
+            return array.astype(np.float32)
+        if from_python and array.dtype == np.int64:
+            small = array.size == 0 or (int(array.min()) >= -(2**31) and int(array.max()) < 2**31)
+            return array.astype(np.int32) if small else array
+        as_dtype(array.dtype)
+        return array
+    if array.dtype == want.numpy:
+        return array
+    have = _BY_NUMPY.get(array.dtype)
+    if not _fits(array, have, want):
+        raise DTypeError(f"cannot use {_short(value)} ({array.dtype}) as {want}")
+    return array.astype(want.numpy)
+
+
+def _fits(array: np.ndarray[Any, Any], have: DType | None, want: DType) -> bool:
+    if array.size == 0 or want.is_floating:
+        return have is not None or array.dtype.kind in "iuf"
+    if array.dtype.kind not in "iub" or want.is_bool:
+        return False
+    limits = _limits(want)
+    return int(array.min()) >= limits.min and int(array.max()) <= limits.max
+
+
+def _has_numpy_leaf(value: Any) -> bool:
+    while isinstance(value, (list, tuple)) and value:
+        value = value[0]
+    return isinstance(value, (np.ndarray, np.generic))
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

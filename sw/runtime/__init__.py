@@ -1,0 +1,1 @@
+"""When things are computed: sessions, plans, executors and devices."""

@@ -1,0 +1,1 @@
+"""The devices that run partitions; each is loaded when it is first needed."""

@@ -1,0 +1,41 @@
+"""What a device is to the runtime: it says which ops it takes and turns partitions into
+executables.
+
+A device class is made as `Class(name, config, resources)`: its full name
+("/job:localhost/replica:0/task:0/tpu:0"), the session's `SessionConfig` and the session's
+`Container` of variables (of use to the CPU only).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from sw.compiler.partition import Partition
+from sw.graph.operation import Operation
+
+
+class Executable(Protocol):
+    """A compiled partition."""
+
+    def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
+        """One NumPy array per `partition.inputs`, in that order, to one per `partition.outputs`.
+
+        Inputs are immutable; the same array object in a later run holds the same value.
+        """
+
+
+class Device(Protocol):
+    """A place that runs partitions."""
+
+    name: str
+    kind: str
+
+    def supports(self, op: Operation) -> str | None:
+        """None when `op` can run here, else the reason why not, in words for the user."""
+
+    def compile(self, partition: Partition) -> Executable:
+        """The partition made ready to run; called once per plan."""
+
+    def close(self) -> None:
+        """Give back what the device holds; called once, at the end of the session."""

@@ -1,0 +1,157 @@
+"""The CPU device: a partition becomes one generated Python function of NumPy kernel calls.
+
+Each op is one line of it, so that a failing line names the op at no cost; a value is dropped after
+its last use. Kernels run with NumPy's floating-point warnings off, as IEEE arithmetic prescribes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from sw.compiler.partition import Partition
+from sw.graph.errors import FailedPreconditionError, InvalidArgumentError, OpError
+from sw.graph.operation import Operation
+from sw.graph.state import Container, OpState
+from sw.graph.tensor import Tensor
+from sw.runtime.config import SessionConfig
+
+
+class CpuDevice:
+    """Runs every op that has a kernel."""
+
+    kind = "cpu"
+
+    def __init__(self, name: str, config: SessionConfig, resources: Container) -> None:
+        self.name = name
+        self._resources = resources
+
+    def supports(self, op: Operation) -> str | None:
+        """None: the CPU is where everything runs."""
+        return None
+
+    def compile(self, partition: Partition) -> CpuExecutable:
+        """Generate the function of a partition."""
+        return CpuExecutable(partition, self._resources)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class CpuExecutable:
+    """One partition as `function(*inputs) -> tuple of outputs`; `source` is its Python text."""
+
+    def __init__(self, partition: Partition, resources: Container) -> None:
+        writer = _Writer(resources)
+        for op in partition.graph.get_operations():
+            writer.add(op)
+        self.source = writer.finish(partition)
+        self._lines = writer.lines_of
+        namespace = writer.namespace
+        exec(compile(self.source, FILE, "exec"), namespace)
+        self._function: Callable[..., tuple[Any, ...]] = namespace["run"]
+
+    def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
+        """Outputs for inputs; an error of a kernel becomes an `OpError` naming the op."""
+        try:
+            with np.errstate(all="ignore"):
+                return self._function(*inputs)
+        except Exception as error:
+            raise self._explain(error) from error
+
+    def _explain(self, error: Exception) -> Exception:
+        trace = error.__traceback__
+        op = None
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == FILE:
+                op = self._lines.get(trace.tb_lineno)
+            trace = trace.tb_next
+        if op is None:
+            return error
+        if isinstance(error, OpError):
+            return type(error)(f"{error.message} [op {op.where()}]", op)
+        return InvalidArgumentError(f"op {op.where()} failed: {error}", op)
+
+
+FILE = "<systolica plan>"
+
+
+class _Writer:
+    """Collects the lines of the function."""
+
+    def __init__(self, resources: Container) -> None:
+        self.namespace: dict[str, Any] = {"_unfed": _unfed}
+        self.lines_of: dict[int, Operation] = {}
+        self._resources = resources
+        self._steps: list[tuple[Operation, str]] = []
+        self._names: dict[Tensor, str] = {}
+        self._parameters: list[str] = []
+        self._sends: dict[str, Tensor] = {}
+
+    def _bind(self, prefix: str, value: Any) -> str:
+        name = f"{prefix}{len(self.namespace)}"
+        self.namespace[name] = value
+        return name
+
+    def add(self, op: Operation) -> None:
+        """Take the next op in execution order."""
+        if op.type == "recv":
+            self._names[op.outputs[0]] = name = f"v{len(self._names)}"
+            self._parameters.append(name)
+        elif op.type == "send":
+            self._sends[op.attrs["key"]] = op.inputs[0]
+        elif op.type == "const":
+            self._names[op.outputs[0]] = self._bind("c", _frozen(op.attrs["value"]))
+        elif op.type != "no_op":
+            for tensor in op.outputs:
+                self._names[tensor] = f"v{len(self._names)}"
+            self._steps.append((op, self._call(op)))
+
+    def _call(self, op: Operation) -> str:
+        inputs = [self._names[t] for t in op.inputs]
+        if op.op_def.kernel is None:
+            return f"_unfed({self._bind('o', op)})"
+        if op.op_def.inline is not None:
+            return op.op_def.inline.format(*inputs)
+        state = OpState(self._resources, op.name) if op.op_def.stateful else None
+        return f"{self._bind('k', op.op_def.bind(np, op.attrs, state))}({', '.join(inputs)})"
+
+    def finish(self, partition: Partition) -> str:
+        """The text of the whole function."""
+        last: dict[Tensor, int] = {}
+        for index, (op, _) in enumerate(self._steps):
+            last.update(dict.fromkeys(op.inputs, index))
+        kept = set(self._sends.values())
+        text = [f"def run({', '.join(self._parameters)}):"]
+        for index, (op, call) in enumerate(self._steps):
+            names = [self._names[t] for t in op.outputs]
+            targets = f"{', '.join(names)}{',' if len(names) > 1 else ''} = " if names else ""
+            dead = [
+                self._names[t]
+                for t in dict.fromkeys(op.inputs)
+                if last[t] == index and t not in kept and not self._names[t].startswith("c")
+            ]
+            dead += [self._names[t] for t in op.outputs if t not in last and t not in kept]
+            drop = f"; {' = '.join(dead)} = None" if dead else ""
+            text.append(f"    {targets}{call}{drop}")
+            self.lines_of[len(text)] = op
+        sent = [self._names[self._sends[key]] for key in partition.outputs]
+        text.append(f"    return ({', '.join(sent)}{',' if sent else ''})")
+        return "\n".join(text) + "\n"
+
+
+def _frozen(value: Any) -> Any:
+    view = np.asarray(value).view()
+    view.flags.writeable = False
+    return view if view.ndim else view[()]
+
+
+def _unfed(op: Operation) -> Any:
+    name = op.outputs[0].name
+    if op.type == "placeholder":
+        raise InvalidArgumentError(
+            f"placeholder {name!r} ({op.attrs['dtype']}{op.attrs['shape']}) must be fed a value"
+        )
+    raise FailedPreconditionError(f"{name!r} has no value here")

@@ -1,0 +1,63 @@
+"""The device kinds that there are, and a session's own set of devices."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import threading
+from typing import Any
+
+from sw.graph.device import parse
+from sw.graph.operation import Operation
+from sw.graph.state import Container
+from sw.runtime.config import SessionConfig
+from sw.runtime.devices.base import Device
+
+PREFIX = "/job:localhost/replica:0/task:0"
+
+# Named, not imported: a device's module brings heavy libraries, which only its users pay for.
+KINDS: dict[str, tuple[str, str]] = {
+    "cpu": ("sw.runtime.devices.cpu", "CpuDevice"),
+    "tpu": ("sw.runtime.devices.tpu", "TpuDevice"),
+}
+
+
+def available() -> list[str]:
+    """The full names of this process's devices, the CPU first."""
+    return [
+        f"{PREFIX}/{kind}:0"
+        for kind, (module, _) in KINDS.items()
+        if importlib.util.find_spec(module) is not None
+    ]
+
+
+class DeviceSet:
+    """The devices of one session, each made when it is first used."""
+
+    def __init__(self, config: SessionConfig, resources: Container) -> None:
+        self.names = tuple(available())
+        self._config = config
+        self._resources = resources
+        self._made: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def get(self, name: str) -> Device:
+        """The device of that full name."""
+        with self._lock:
+            if name not in self._made:
+                module, cls = KINDS[str(parse(name).kind)]
+                made = getattr(importlib.import_module(module), cls)
+                self._made[name] = made(name, self._config, self._resources)
+            device: Device = self._made[name]
+            return device
+
+    def supports(self, name: str, op: Operation) -> str | None:
+        """None when the device takes `op`, else the reason why not."""
+        return self.get(name).supports(op)
+
+    def close(self) -> None:
+        """Close every device that was made."""
+        with self._lock:
+            for device in self._made.values():
+                device.close()
+            self._made.clear()

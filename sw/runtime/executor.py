@@ -1,0 +1,100 @@
+"""Running a plan: each partition when the partitions it depends on are done."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any, NamedTuple
+
+from sw.compiler.partition import Plan
+from sw.runtime.devices.base import Executable
+from sw.runtime.rendezvous import Rendezvous
+
+
+class PartitionTime(NamedTuple):
+    """When a partition ran, in seconds of `time.perf_counter`."""
+
+    device: str
+    start: float
+    end: float
+
+
+class Executor:
+    """A plan with its executables, ready to be run any number of times."""
+
+    def __init__(self, plan: Plan, executables: Sequence[Executable]) -> None:
+        self.plan = plan
+        self.executables = tuple(executables)
+        parts = plan.partitions
+        producer = {key: i for i, part in enumerate(parts) for key in part.outputs}
+        before = [
+            set(part.after) | {producer[k] for k in part.inputs if k in producer} - {i}
+            for i, part in enumerate(parts)
+        ]
+        self._counts = [len(b) for b in before]
+        self._next: list[list[int]] = [
+            [j for j in range(len(parts)) if i in before[j]] for i in range(len(parts))
+        ]
+        readers = Counter(key for part in parts for key in part.inputs)
+        readers.update(plan.fetches)
+        self._readers = dict(readers)
+        self._direct = self._single()
+
+    def _single(self) -> tuple[list[int], list[int]] | None:
+        """With one partition and no fetch of a feed: which feed is which input, which output is
+        which fetch."""
+        parts, plan = self.plan.partitions, self.plan
+        if len(parts) != 1 or any(k not in parts[0].outputs for k in plan.fetches):
+            return None
+        inputs = [plan.feeds.index(k) for k in parts[0].inputs]
+        return inputs, [parts[0].outputs.index(k) for k in plan.fetches]
+
+    def run(self, feeds: Sequence[Any], times: list[PartitionTime] | None = None) -> list[Any]:
+        """Values of `plan.fetches` for values of `plan.feeds`; with `times`, notes when each
+        partition ran."""
+        if self._direct is not None and times is None:
+            inputs, outputs = self._direct
+            values = self.executables[0].run([feeds[i] for i in inputs])
+            return [values[i] for i in outputs]
+        meeting = Rendezvous(self._readers)
+        meeting.send(self.plan.feeds, feeds)
+        if self.plan.partitions:
+            self._run_all(meeting, times)
+        return meeting.receive(self.plan.fetches)
+
+    def _one(self, index: int, meeting: Rendezvous, times: list[PartitionTime] | None) -> int:
+        part = self.plan.partitions[index]
+        inputs = meeting.receive(part.inputs)
+        start = time.perf_counter()
+        outputs = self.executables[index].run(inputs)
+        if times is not None:
+            times.append(PartitionTime(part.device, start, time.perf_counter()))
+        meeting.send(part.outputs, outputs)
+        return index
+
+    def _run_all(self, meeting: Rendezvous, times: list[PartitionTime] | None) -> None:
+        left = list(self._counts)
+        ready = [i for i, count in enumerate(left) if count == 0]
+        running: set[Future[int]] = set()
+        pool: ThreadPoolExecutor | None = None
+        try:
+            while ready or running:
+                # one partition that is ready alone needs no thread
+                if len(ready) == 1 and not running:
+                    finished = [self._one(ready.pop(), meeting, times)]
+                else:
+                    pool = pool or ThreadPoolExecutor(len(self.executables), "partition")
+                    running |= {pool.submit(self._one, i, meeting, times) for i in ready}
+                    ready = []
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    finished = [future.result() for future in done]
+                for index in finished:
+                    for following in self._next[index]:
+                        left[following] -= 1
+                        if left[following] == 0:
+                            ready.append(following)
+        finally:
+            if pool is not None:
+                pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,233 @@
+"""`Session`: runs parts of a graph, keeps its variables."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sw.compiler.passes import Dump, compile_unit
+from sw.compiler.unit import Fallback, Unit
+from sw.graph import context
+from sw.graph.errors import DTypeError, GraphError, InvalidArgumentError, OpError
+from sw.graph.graph import Graph, get_default_graph
+from sw.graph.operation import Operation
+from sw.graph.state import Container
+from sw.graph.tensor import Tensor
+from sw.runtime.config import SessionConfig
+from sw.runtime.devices.registry import DeviceSet
+from sw.runtime.executor import Executor, PartitionTime
+from sw.runtime.feeding import resolve, value_for
+from sw.runtime.structure import leaves, rebuilder
+
+
+@dataclass
+class RunOptions:
+    """`trace`: note times in the run's metadata."""
+
+    trace: bool = False
+
+
+@dataclass
+class RunMetadata:
+    """Filled by a run: when each partition ran, the keys that crossed devices, the fallbacks."""
+
+    partitions: list[PartitionTime] = field(default_factory=list)
+    transfers: tuple[str, ...] = ()
+    fallback: tuple[Fallback, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A plan for one signature; it holds the graph elements so that their identity stays theirs."""
+
+    executor: Executor
+    feeds: tuple[Tensor, ...]
+    wanted: tuple[int | None, ...]
+    build: Callable[[Sequence[Any]], Any] | None
+    elements: tuple[Any, ...]
+
+
+class Session:
+    """Runs a graph. Use as a context manager to be the default session, or `close` it.
+
+    `target` names a cluster's master; only the empty string (this process) is known here.
+    `container` shares variables with other sessions that are given the same one.
+    """
+
+    def __init__(
+        self,
+        target: Any = "",
+        graph: Graph | None = None,
+        config: SessionConfig | None = None,
+        container: Container | None = None,
+    ) -> None:
+        if isinstance(target, Graph):  # Session(graph): the graph may come first
+            target, graph = "", target
+        if target != "":
+            raise InvalidArgumentError(f"target {target!r}: only '' (this process) is known")
+        if config is not None and not isinstance(config, SessionConfig):
+            raise DTypeError(f"config is a SessionConfig, not {type(config).__name__}")
+        self.graph = get_default_graph() if graph is None else graph
+        self.config = config or SessionConfig()
+        self.container = Container() if container is None else container
+        self.devices = DeviceSet(self.config, self.container)
+        self.fallback: list[Fallback] = []
+        self.dump: Dump | None = None
+        self._plans: dict[Any, _Prepared] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    # --- running ------------------------------------------------------------------------------
+
+    def run(
+        self,
+        fetches: Any,
+        feed_dict: Mapping[Any, Any] | None = None,
+        options: RunOptions | None = None,
+        run_metadata: RunMetadata | None = None,
+    ) -> Any:
+        """The values of `fetches` (tensors, ops, variables, names, nested in lists, tuples and
+        dicts; an op gives None), with `feed_dict` in place of any tensors' own values.
+
+        Arrays that come back may be shared with the session and must not be written to.
+        """
+        if self._closed:
+            raise GraphError("this session is closed")
+        keys = () if not feed_dict else tuple(feed_dict)
+        signature = (_key(fetches), tuple(_key(k) for k in keys))
+        prepared = self._plans.get(signature)
+        if prepared is None:
+            prepared = self._prepare(signature, fetches, keys)
+        feeds = []
+        if feed_dict:
+            values = feed_dict.values()
+            feeds = [value_for(t, v) for t, v in zip(prepared.feeds, values, strict=True)]
+        times: list[PartitionTime] | None = None
+        if run_metadata is not None:
+            times = [] if options is None or options.trace else None
+        results = prepared.executor.run(feeds, times)
+        if run_metadata is not None:
+            run_metadata.partitions = times or []
+            run_metadata.transfers = prepared.executor.plan.transfers
+            run_metadata.fallback = prepared.executor.plan.fallback
+        if prepared.build is None:
+            return results[0] if results else None
+        return prepared.build([None if i is None else results[i] for i in prepared.wanted])
+
+    def _prepare(self, signature: Any, fetches: Any, keys: tuple[Any, ...]) -> _Prepared:
+        with self._lock:
+            if signature in self._plans:
+                return self._plans[signature]
+            feeds = tuple(resolve(self.graph, k) for k in keys)
+            if len(set(feeds)) != len(feeds):
+                raise InvalidArgumentError("one tensor is fed twice (by itself and by its name)")
+            items = leaves(fetches)
+            elements = tuple(self._element(item) for item in items)
+            tensors = tuple(dict.fromkeys(e for e in elements if isinstance(e, Tensor)))
+            targets = tuple(dict.fromkeys(e for e in elements if isinstance(e, Operation)))
+            plan = compile_unit(Unit(self.graph, feeds, tensors, targets), self.devices, self.dump)
+            executables = [self.devices.get(p.device).compile(p) for p in plan.partitions]
+            known = set(self.fallback)
+            self.fallback += [f for f in plan.fallback if f not in known]
+            place = {t: i for i, t in enumerate(tensors)}
+            single = not isinstance(fetches, (list, tuple, Mapping))
+            prepared = _Prepared(
+                Executor(plan, executables),
+                feeds,
+                tuple(place[e] if isinstance(e, Tensor) else None for e in elements),
+                None if single else rebuilder(_skeleton(fetches)),
+                (fetches, keys),
+            )
+            self._plans[signature] = prepared
+            return prepared
+
+    def _element(self, item: Any) -> Tensor | Operation:
+        try:
+            element = self.graph.as_graph_element(item)
+        except OpError as error:
+            raise type(error)(f"cannot fetch {item!r}: {error.message}", error.op) from None
+        if isinstance(element, Tensor) and element.dtype.name == "resource":
+            raise InvalidArgumentError(f"cannot fetch {element.name!r}: it is a variable's handle")
+        return element
+
+    def make_callable(self, fetches: Any, feed_list: Sequence[Any] = ()) -> Callable[..., Any]:
+        """A function of the fed values alone, prepared now."""
+        keys = tuple(feed_list)
+        self._prepare((_key(fetches), tuple(_key(k) for k in keys)), fetches, keys)
+        return lambda *values: self.run(fetches, dict(zip(keys, values, strict=True)))
+
+    def list_devices(self) -> list[str]:
+        """Full names of the devices of this session."""
+        return list(self.devices.names)
+
+    # --- lifetime -----------------------------------------------------------------------------
+
+    def as_default(self) -> Any:
+        """Make this the default session within a `with`, without closing it at the end."""
+        return context.SESSIONS.entered(self)
+
+    def close(self) -> None:
+        """Give back what the devices hold; the session cannot run any more."""
+        if not self._closed:
+            self._closed = True
+            self._plans.clear()
+            self.devices.close()
+
+    def __enter__(self) -> Session:
+        context.GRAPHS.push(self.graph)
+        context.SESSIONS.push(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        context.SESSIONS.remove(self)
+        context.GRAPHS.remove(self.graph)
+        self.close()
+
+
+class InteractiveSession(Session):
+    """A session that is the default from its making until `close`."""
+
+    def __init__(
+        self,
+        target: Any = "",
+        graph: Graph | None = None,
+        config: SessionConfig | None = None,
+    ) -> None:
+        super().__init__(target, graph, config)
+        context.SESSIONS.push(self)
+        if self.graph is not get_default_graph():
+            context.GRAPHS.push(self.graph)
+
+    def close(self) -> None:
+        """End being the default, and close."""
+        context.SESSIONS.remove(self)
+        context.GRAPHS.remove(self.graph)
+        super().close()
+
+
+def get_default_session() -> Session | None:
+    """The innermost default session of this thread, or None."""
+    session: Session | None = context.SESSIONS.top()
+    return session
+
+
+def _key(item: Any) -> Any:
+    """A hashable signature of a fetch structure or a feed key."""
+    if isinstance(item, Mapping):
+        return ("dict", tuple((k, _key(v)) for k, v in item.items()))
+    if isinstance(item, (list, tuple)):
+        return (type(item), tuple(_key(v) for v in item))
+    return item if isinstance(item, str) else id(item)
+
+
+def _skeleton(item: Any) -> Any:
+    """The nesting without the tensors."""
+    if isinstance(item, Mapping):
+        return {k: _skeleton(v) for k, v in item.items()}
+    if isinstance(item, tuple) and hasattr(item, "_fields"):
+        return type(item)(*(_skeleton(v) for v in item))
+    if isinstance(item, (list, tuple)):
+        return type(item)(_skeleton(v) for v in item)
+    return None
