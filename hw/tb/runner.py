@@ -22,7 +22,9 @@ from sim.rtl.verilog import Verilog, convert
 
 CHILD = Path(__file__).with_name("cocotb_child.py")
 ROOT = Path(__file__).parents[2]
-BUILD_FLAGS = ("-O3", "--x-initial", "fast", "-Wno-lint", "-Wno-style", "-CFLAGS", "-std=c++20")
+# UNOPTFLAT: the pre-pass sign-extends narrowed sums by assigning parts of a wire; that is no loop
+WARNINGS = ("-Wno-lint", "-Wno-style", "-Wno-UNOPTFLAT")
+BUILD_FLAGS = ("-O3", "--x-initial", "fast", *WARNINGS, "-CFLAGS", "-std=c++20")
 _LOG_TAIL = 6000
 
 

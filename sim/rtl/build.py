@@ -31,6 +31,7 @@ VERILATOR_FLAGS = (
     "--noassert",
     "-Wno-lint",  # Yosys's output is not written for readers
     "-Wno-style",
+    "-LDFLAGS", "-latomic",  # clang leaves std::atomic's questions to that library
 )  # fmt: skip
 # -O1 for what runs once; Verilator's own -Os for the runtime would slow wide operations.
 MAKE_VARIABLES = {
@@ -41,7 +42,7 @@ MAKE_VARIABLES = {
     "CFG_CXXFLAGS_PCH_I": "-include",
 }
 # A bench spends its time in Python, so compile time counts more than speed.
-QUICK_VARIABLES = {"OPT_FAST": "-O1", "OPT_SLOW": "-O0", "OPT_GLOBAL": "-O1"}
+QUICK_VARIABLES = MAKE_VARIABLES | {"OPT_FAST": "-O1", "OPT_SLOW": "-O0", "OPT_GLOBAL": "-O1"}
 
 
 class BuildError(RuntimeError):
@@ -103,6 +104,8 @@ def make_environment(compiler: str, *, optimise: bool = True) -> dict[str, str]:
     variables = {"CXX": compiler, "LINK": compiler, "OBJCACHE": shlex.join(wrapper)}
     variables["PYTHON3"] = sys.executable  # the makefile would call a bare `python`
     variables |= MAKE_VARIABLES if optimise else QUICK_VARIABLES
+    if "clang" in (toolchain.compiler().version or ""):
+        variables["USER_LDLIBS"] = "-latomic"  # clang leaves __atomic_is_lock_free to it
     # In MAKEFLAGS a blank inside a value is written with a backslash. A surrounding make's own
     # flags (a job server that is not ours) must not leak in.
     quoted = " ".join(f"{k}={v.replace(' ', chr(92) + ' ')}" for k, v in variables.items())

