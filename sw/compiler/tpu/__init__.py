@@ -1,0 +1,1 @@
+"""The TPU's compiler: from quantised layers to a `TpuProgram`."""

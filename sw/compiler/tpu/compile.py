@@ -1,0 +1,39 @@
+"""The back half of the TPU compiler: a network of layers becomes a program.
+
+place (what stays on chip, how layers are cut) -> lay out DRAM -> schedule (program order) ->
+synchronise (semaphores) -> link.
+"""
+
+from __future__ import annotations
+
+from hw.tpu.config import TpuConfig
+from hw.tpu.program import TpuProgram
+from sw.compiler.tpu.allocate import place
+from sw.compiler.tpu.constants import lay_out, port
+from sw.compiler.tpu.layers import Network
+from sw.compiler.tpu.schedule import schedule
+from sw.compiler.tpu.synchronise import synchronise
+
+
+def compile_network(network: Network, config: TpuConfig) -> TpuProgram:
+    """A program that computes `network` on a core of `config`.
+
+    Ports bear the names of the network's inputs and outputs; tag i is layer i. Raises
+    `CompileError` if a layer cannot fit the core.
+    """
+    placement = place(network, config)
+    stored = {*network.inputs, *network.outputs}
+    stored |= {layer.output for layer in network.layers} - set(placement.resident)
+    memory = lay_out(network, config, stored)
+    emitter = schedule(network, config, placement, memory)
+    instructions = synchronise(emitter.operations, emitter.sizes, config.queue_depth)
+    return TpuProgram.link(
+        config,
+        instructions,
+        memory.image,
+        memory.size,
+        inputs=tuple(port(network, name, memory.buffers[name]) for name in network.inputs),
+        outputs=tuple(port(network, name, memory.buffers[name]) for name in network.outputs),
+        tags={number: layer.name for number, layer in enumerate(network.layers)},
+        macs=network.macs(),
+    )

@@ -1,0 +1,313 @@
+"""Instructions, one function each, with the rows that they touch.
+
+Nothing here decides: the scheduler says which box of which tensor, the emitter fills the fields.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hw.tpu import isa
+from hw.tpu.config import PARAMETER_SUBROWS, TpuConfig
+from hw.tpu.isa import Convert, Opcode, Reduce, Source
+from hw.tpu.isa import Memory as Target
+from sw.compiler.tpu.constants import Memory
+from sw.compiler.tpu.layers import Activation, Axis, Convolution, MaxPool, Network
+from sw.compiler.tpu.synchronise import Box, Operation, Space
+from sw.compiler.tpu.tile import MOST_ROWS, Tile
+
+
+@dataclass(frozen=True)
+class View:
+    """Where positions of a tensor lie in the scratchpad.
+
+    Block c of position (b, y, x) is row `base + (c - c0)*block + (b - b0)*image + (y - y0)*row +
+    (x - x0)`.
+    """
+
+    base: int
+    block: int
+    image: int
+    row: int
+    origin: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    def at(self, c: int, b: int, y: int, x: int) -> int:
+        c0, b0, y0, x0 = self.origin
+        return (
+            self.base
+            + (c - c0) * self.block
+            + (b - b0) * self.image
+            + (y - y0) * self.row
+            + (x - x0)
+        )
+
+    def box(self, first: int, last: int, tile: Tile) -> Box:
+        """Rows of channel blocks `[first, last)` of the positions of `tile`."""
+        b, y, x = tile.sides
+        return Box(
+            Space.SCRATCHPAD,
+            self.at(first, tile.b0, tile.y0, tile.x0),
+            ((last - first, self.block), (b, self.image), (y, self.row), (x, 1)),
+        )
+
+
+def packed(base: int, block: int, tile: Tile) -> View:
+    """A view of just the positions of `tile`, from channel block `block` on."""
+    b, y, x = tile.sides
+    return View(base, b * y * x, y * x, x, (block, tile.b0, tile.y0, tile.x0))
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a tile's positions read its input: instruction fields shared by MATMUL and VECTOR."""
+
+    height: int
+    width: int
+    top: int
+    left: int
+
+    @classmethod
+    def of(cls, axes: tuple[Axis, Axis], tile: Tile, region: Tile) -> Window:
+        rows, columns = axes
+        return cls(
+            region.y1 - region.y0,
+            region.x1 - region.x0,
+            tile.y0 * rows.stride - rows.before - region.y0,
+            tile.x0 * columns.stride - columns.before - region.x0,
+        )
+
+
+class Emitter:
+    """Appends operations to `operations`, in program order."""
+
+    def __init__(self, network: Network, config: TpuConfig, memory: Memory) -> None:
+        self.network, self.config, self.memory = network, config, memory
+        self.operations: list[Operation] = []
+        self.first_buffer = min(memory.buffers.values(), default=memory.size)
+        self.sizes = {
+            Space.SCRATCHPAD: config.scratchpad_rows,
+            Space.ACCUMULATORS: config.accumulator_total_rows,
+            Space.PARAMETERS: config.parameter_subrows,
+            Space.DRAM: (memory.size - self.first_buffer) // config.array,
+        }
+
+    def _append(
+        self, opcode: Opcode, values: dict[str, int], reads: list[Box], writes: list[Box]
+    ) -> None:
+        self.operations.append(Operation(opcode, values, tuple(reads), tuple(writes)))
+
+    # --- DRAM --------------------------------------------------------------------------------
+
+    def _transfers(
+        self, item: Activation, plane: int, first: int, last: int, tile: Tile, view: View
+    ) -> list[tuple[dict[str, int], Box, Box]]:
+        """(fields, DRAM rows, scratchpad rows) of the transfers that move a box of a tensor."""
+        n = self.config.array
+        _, height, width, _ = item.shape
+        blocks = item.blocks(n)
+        b, y, x = tile.sides
+        whole_rows = x == width and view.row == width
+        whole = whole_rows and (b == 1 or (y == height and view.image == height * width))
+        start = self.memory.buffers[item.name] + plane * blocks * item.positions * n
+        result = []
+
+        def add(c: int, image: int, rows: int, lines: int, strides: tuple[int, int]) -> None:
+            dram, chip = strides
+            row = (c * item.shape[0] + image) * height * width + tile.y0 * width + tile.x0
+            address, base = start + row * n, view.at(c, image, tile.y0, tile.x0)
+            fields = {
+                "address": address,
+                "dram_row_stride": n,
+                "dram_line_stride": dram * n,
+                "rows": rows,
+                "lines": lines,
+                "row_bytes": n,
+                "base": base,
+                "row_stride": 1,
+                "line_stride": chip % isa.ROW_SPAN,
+            }
+            sides = ((lines, dram), (rows, 1))
+            outside = Box(Space.DRAM, (address - self.first_buffer) // n, sides)
+            inside = Box(Space.SCRATCHPAD, base, ((lines, chip), (rows, 1)))
+            result.append((fields, outside, inside))
+
+        if whole and b * y * x <= MOST_ROWS:
+            add(first, tile.b0, b * y * x, last - first, (item.positions, view.block))
+            return result
+        for c in range(first, last):
+            for image in range(tile.b0, tile.b1):
+                add(c, image, x, y, (width, view.row))
+        return result
+
+    def load(self, item: Activation, first: int, last: int, tile: Tile, view: View, tag: int
+             ) -> None:  # fmt: skip
+        """LOAD channel blocks `[first, last)` of the positions of `tile` into the scratchpad."""
+        for fields, outside, inside in self._transfers(item, 0, first, last, tile, view):
+            self._append(Opcode.LOAD, fields | {"tag": tag}, [outside], [inside])
+
+    def store(self, item: Activation, plane: int, block: int, tile: Tile, view: View, tag: int
+              ) -> None:  # fmt: skip
+        """STORE a channel block of the positions of `tile`."""
+        for fields, outside, inside in self._transfers(item, plane, block, block + 1, tile, view):
+            self._append(Opcode.STORE, fields | {"tag": tag}, [inside], [outside])
+
+    def weights(self, layer: Convolution, first_tile: int, tiles: int, tag: int) -> None:
+        """LOAD consecutive weight tiles into the FIFO."""
+        n = self.config.array
+        address = self.memory.weights[layer.name] + first_tile * self.config.tile_bytes
+        most = max(1, MOST_ROWS // n)
+        while tiles:
+            now = min(tiles, most)
+            lines = min(tiles // now, MOST_ROWS)
+            fields = {
+                "address": address,
+                "dram_row_stride": n,
+                "dram_line_stride": now * self.config.tile_bytes,
+                "rows": now * n,
+                "lines": lines,
+                "row_bytes": n,
+                "memory": Target.WEIGHTS,
+                "tag": tag,
+            }
+            self._append(Opcode.LOAD, fields, [], [])
+            address += lines * now * self.config.tile_bytes
+            tiles -= lines * now
+
+    def parameters(self, layer: Convolution, first: int, last: int, entry: int, tag: int) -> None:
+        """LOAD parameters of output blocks `[first, last)` to entries from `entry` on."""
+        n, each = self.config.array, PARAMETER_SUBROWS
+        rows = (last - first) * each
+        fields = {
+            "address": self.memory.parameters[layer.name] + first * each * n,
+            "dram_row_stride": n,
+            "rows": rows,
+            "row_bytes": n,
+            "base": entry * each,
+            "row_stride": 1,
+            "memory": Target.PARAMETERS,
+            "tag": tag,
+        }
+        self._append(Opcode.LOAD, fields, [], [Box(Space.PARAMETERS, entry * each, ((rows, 1),))])
+
+    # --- array -------------------------------------------------------------------------------
+
+    def matmul(
+        self, layer: Convolution, tile: Tile, region: Tile, blocks: tuple[int, int, int],
+        view: View, accumulator: int, tag: int,
+    ) -> None:  # fmt: skip
+        """MATMUL of input channel blocks `[c0, c1)` for output block o; `blocks` is (o, c0, c1)."""
+        o, c0, c1 = blocks
+        n = self.config.array
+        rows, columns = axes = self.network.axes(layer)
+        window = Window.of(axes, tile, region)
+        b, y, x = tile.sides
+        cin, cout = layer.weights.shape[2:]
+        origin = view.at(c0, region.b0, region.y0, region.x0)
+        fields = {
+            "source": (origin + window.top * view.row + window.left) % isa.ROW_SPAN,
+            "batches": b,
+            "rows": y,
+            "columns": x,
+            "batch_stride": view.image % isa.ROW_SPAN,
+            "row_stride": rows.stride * view.row % isa.ROW_SPAN,
+            "column_stride": columns.stride,
+            "channel_blocks": c1 - c0,
+            "kernel_rows": rows.kernel,
+            "kernel_columns": columns.kernel,
+            "channel_stride": view.block % isa.ROW_SPAN,
+            "kernel_row_stride": rows.dilation * view.row % isa.ROW_SPAN,
+            "kernel_column_stride": columns.dilation,
+            "height": window.height,
+            "width": window.width,
+            "top": window.top,
+            "left": window.left,
+            "step_y": rows.stride,
+            "step_x": columns.stride,
+            "dilation_y": rows.dilation,
+            "dilation_x": columns.dilation,
+            "accumulator": accumulator,
+            "accumulator_batch_stride": y * x,
+            "accumulator_row_stride": x,
+            "accumulator_column_stride": 1,
+            "used_rows": min(n, cin - (c1 - 1) * n),
+            "used_columns": min(n, cout - o * n),
+            "pad": self.network.by_name[layer.input].zero_point,
+            "accumulate": int(c0 > 0),
+            "tag": tag,
+        }
+        target = Box(Space.ACCUMULATORS, accumulator, ((tile.positions, 1),))
+        self._append(Opcode.MATMUL, fields, [view.box(c0, c1, region)], [target])
+
+    # --- vector ------------------------------------------------------------------------------
+
+    def convert(
+        self, layer: Convolution, tile: Tile, block: int, accumulator: int, view: View,
+        conversion: dict[str, int], tag: int,
+    ) -> None:  # fmt: skip
+        """VECTOR from accumulators; `conversion` holds the fields that say how."""
+        b, y, x = tile.sides
+        dense = view.row == x and (b == 1 or view.image == y * x)
+        rows, columns = (1, b * y * x) if dense else (y, x)
+        fields = {
+            "source": Source.ACCUMULATORS,
+            "base": accumulator,
+            "rows": rows,
+            "columns": columns,
+            "row_stride": columns % isa.ROW_SPAN,
+            "column_stride": 1,
+            "height": rows,
+            "width": columns,
+            "step_y": 1,
+            "step_x": 1,
+            "destination": view.at(block, tile.b0, tile.y0, tile.x0),
+            "destination_row_stride": view.row % isa.ROW_SPAN,
+            "destination_column_stride": 1,
+            "tag": tag,
+        }
+        reads = [Box(Space.ACCUMULATORS, accumulator, ((tile.positions, 1),))]
+        if conversion["convert"] == Convert.REQUANTISE:
+            first = conversion["parameters"] * PARAMETER_SUBROWS
+            reads.append(Box(Space.PARAMETERS, first, ((PARAMETER_SUBROWS, 1),)))
+        self._append(Opcode.VECTOR, fields | conversion, reads, [view.box(block, block + 1, tile)])
+
+    def pool(
+        self, layer: MaxPool, tile: Tile, region: Tile, block: int, source: View, target: View,
+        tag: int,
+    ) -> None:  # fmt: skip
+        """VECTOR that pools a channel block of one image."""
+        rows, columns = axes = self.network.axes(layer)
+        window = Window.of(axes, tile, region)
+        _, y, x = tile.sides
+        origin = source.at(block, region.b0, region.y0, region.x0)
+        fields = {
+            "source": Source.SCRATCHPAD,
+            "convert": Convert.NONE,
+            "reduce": Reduce.MAX,
+            "base": (origin + window.top * source.row + window.left) % isa.ROW_SPAN,
+            "rows": y,
+            "columns": x,
+            "row_stride": rows.stride * source.row % isa.ROW_SPAN,
+            "column_stride": columns.stride,
+            "window_rows": rows.kernel,
+            "window_columns": columns.kernel,
+            "window_row_stride": source.row % isa.ROW_SPAN,
+            "window_column_stride": 1,
+            "height": window.height,
+            "width": window.width,
+            "top": window.top,
+            "left": window.left,
+            "step_y": rows.stride,
+            "step_x": columns.stride,
+            "destination": target.at(block, tile.b0, tile.y0, tile.x0),
+            "destination_row_stride": target.row % isa.ROW_SPAN,
+            "destination_column_stride": 1,
+            "low": -128,
+            "high": 127,
+            "tag": tag,
+        }
+        self._append(
+            Opcode.VECTOR,
+            fields,
+            [source.box(block, block + 1, region)],
+            [target.box(block, block + 1, tile)],
+        )

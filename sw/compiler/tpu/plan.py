@@ -1,0 +1,218 @@
+"""From tiled layers to a list of groups: stretches of work that share one staged piece of input.
+
+A convolution has one group per tile (one per tile, output block and channel chunk where the
+reduction is split), a pooling one per tile and channel block. A group knows what it must load, in
+the order in which its steps need it; a step is one MATMUL with its weights, or one pooling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from hw.tpu.config import TpuConfig
+from sw.compiler.tpu.allocate import Placement
+from sw.compiler.tpu.emit import View, packed
+from sw.compiler.tpu.layers import Activation, Convolution, Layer, Network
+from sw.compiler.tpu.tile import Shape, Tile, Tiling
+
+MOST_EXPOSED_CHUNKS = 32
+"""Parts into which a tile's reduction is cut when nothing of its input is there yet."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Channel blocks `[first, last)` of the input positions in `tile`, one LOAD of a group."""
+
+    first: int
+    last: int
+    tile: Tile
+
+    def serves(self, first: int, last: int, region: Tile) -> bool:
+        """Whether it holds some of these channel blocks of these positions."""
+        mine, other = self.tile, region
+        return (
+            self.first < last
+            and first < self.last
+            and mine.b0 < other.b1
+            and other.b0 < mine.b1
+            and mine.y0 < other.y1
+            and other.y0 < mine.y1
+            and mine.x0 < other.x1
+            and other.x0 < mine.x1
+        )
+
+
+@dataclass(frozen=True)
+class Step:
+    """Output block `block` from input channel blocks `[first, last)`; `last_of_block`: results
+    are complete; `first_of_block`: a new accumulator bank is taken."""
+
+    block: int
+    first: int
+    last: int
+    first_of_block: bool
+    last_of_block: bool
+
+
+@dataclass(eq=False)
+class Group:
+    """Work on one tile. `rows` of staging, 0 if the input is resident; `blocks` of the output and
+    channel blocks `[chunk_first, chunk_last)` of the input take part."""
+
+    number: int
+    layer: Layer
+    shape: Shape
+    tile: Tile
+    region: Tile
+    blocks: range
+    chunk_first: int
+    chunk_last: int
+    rows: int
+    view: View
+    pieces: list[Piece] = field(default_factory=list)
+    fresh: bool = True
+    """Nothing has been loaded for it yet."""
+    placed: bool = False
+
+    def place(self, base: int) -> None:
+        """Give its staged input rows from `base` on."""
+        self.view = packed(base, self.chunk_first, self.region)
+        self.placed = True
+
+    def steps(self, exposed: bool, follows: bool, fillers: int) -> list[Step]:
+        """Its steps in order.
+
+        `exposed`: its input is still to be loaded, so two output blocks (one per accumulator bank)
+        start on each channel block as it arrives. `follows`: the layer before writes its input
+        meanwhile, the last channel block last. `fillers`: so many loads are to be spread between
+        the steps.
+        """
+        blocks, count = list(self.blocks), self.chunk_last - self.chunk_first
+        if not isinstance(self.layer, Convolution):
+            return [Step(o, o, o + 1, True, True) for o in blocks]
+        plan: list[Step] = []
+        if exposed and len(blocks) > 1 and count > 1:
+            pair, blocks = blocks[:2], blocks[2:]
+            parts = list(self._cut(min(count, MOST_EXPOSED_CHUNKS)))
+            plan += [self._step(o, *part) for part in parts for o in pair]
+        elif exposed or follows:
+            first, blocks = blocks[0], blocks[1:]
+            if exposed:
+                parts = list(self._cut(min(count, MOST_EXPOSED_CHUNKS)))
+            else:
+                edges = [self.chunk_first, max(self.chunk_first, self.chunk_last - 1)]
+                parts = [(edges[0], edges[1]), (edges[1], self.chunk_last)]
+            plan += [self._step(first, *part) for part in parts if part[0] < part[1]]
+        each = min(count, max(1, -(-(fillers + 1) // max(1, len(self.blocks)))))
+        parts = list(self._cut(each))
+        return plan + [self._step(o, *part) for o in blocks for part in parts]
+
+    def _cut(self, parts: int) -> Iterator[tuple[int, int]]:
+        count = self.chunk_last - self.chunk_first
+        for part in range(parts):
+            yield (
+                self.chunk_first + part * count // parts,
+                self.chunk_first + (part + 1) * count // parts,
+            )
+
+    def _step(self, block: int, first: int, last: int) -> Step:
+        return Step(block, first, last, first == 0, last == self.shape.blocks_in)
+
+
+def groups(network: Network, config: TpuConfig, placement: Placement) -> list[list[Group]]:
+    """The groups of every layer, in order."""
+    arrived: set[str] = set()
+    result = []
+    for number, (layer, tiling) in enumerate(zip(network.layers, placement.tilings, strict=True)):
+        shape = Shape.of(network, layer, config.array)
+        made = list(_groups(network, config, placement, number, layer, shape, tiling))
+        item = network.by_name[layer.input]
+        home = placement.resident.get(layer.input)
+        if home is None:
+            for group in made:
+                group.pieces = _staged_pieces(group, config)
+        elif layer.input in network.inputs and layer.input not in arrived:
+            arrived.add(layer.input)
+            _arrivals(made, item, shape.blocks_in)
+        result.append(made)
+    return result
+
+
+def _groups(
+    network: Network, config: TpuConfig, placement: Placement, number: int, layer: Layer,
+    shape: Shape, tiling: Tiling,
+) -> Iterator[Group]:  # fmt: skip
+    item = network.by_name[layer.input]
+    home = placement.resident.get(layer.input)
+    view = resident_view(item, home.base) if home else View(0, 0, 0, 0)
+    for tile in tiling.tiles(shape):
+        region = shape.region(tile)
+
+        def group(blocks: range, first: int, last: int, tile: Tile = tile, region: Tile = region
+                  ) -> Group:  # fmt: skip
+            rows = 0 if home else (last - first) * region.positions
+            return Group(
+                number, layer, shape, tile, region, blocks, first, last, rows, view,
+                placed=home is not None,
+            )  # fmt: skip
+
+        if not shape.convolution:
+            for o in range(shape.blocks_out):
+                yield group(range(o, o + 1), o, o + 1)
+        elif tiling.chunk < shape.blocks_in:
+            for o in range(shape.blocks_out):
+                for first in range(0, shape.blocks_in, tiling.chunk):
+                    last = min(first + tiling.chunk, shape.blocks_in)
+                    yield group(range(o, o + 1), first, last)
+        else:
+            yield group(range(shape.blocks_out), 0, shape.blocks_in)
+
+
+def resident_view(item: Activation, base: int) -> View:
+    """A whole tensor `[channel block][image][row][column]` from scratchpad row `base` on."""
+    _, height, width, _ = item.shape
+    return View(base, item.positions, height * width, width)
+
+
+def _staged_pieces(group: Group, config: TpuConfig) -> list[Piece]:
+    """Loads short enough that the weight FIFO does not run dry behind one of them."""
+    region, tile = group.region, group.tile
+    most = max(64, 2 * tile.positions * config.bus_bytes // config.array)
+    together = max(1, most // region.positions)
+    pieces = []
+    lines = region.y1 - region.y0
+    height = lines
+    if region.b1 - region.b0 == 1 and region.positions > most:
+        height = max(1, lines * most // region.positions)
+    for first in range(group.chunk_first, group.chunk_last, together):
+        last = min(first + together, group.chunk_last)
+        for y in range(region.y0, region.y1, height):
+            part = Tile(region.b0, region.b1, y, min(y + height, region.y1), region.x0, region.x1)
+            pieces.append(Piece(first, last, part))
+    return pieces
+
+
+def _arrivals(made: list[Group], item: Activation, blocks: int) -> None:
+    """Spread the loads of a resident network input over the groups that first need its rows."""
+    images, height, width, _ = item.shape
+    loaded = {
+        (image, block): 0 for image in range(images) for block in range(blocks)
+    }  # rows of the image from 0 on
+
+    def bring(group: Group, block: int, b0: int, b1: int, y1: int) -> None:
+        if b1 - b0 > 1:
+            if loaded[b0, block] < height:
+                group.pieces.append(Piece(block, block + 1, Tile(b0, b1, 0, height, 0, width)))
+        elif loaded[b0, block] < y1:
+            rows = Tile(b0, b1, loaded[b0, block], y1, 0, width)
+            group.pieces.append(Piece(block, block + 1, rows))
+        for image in range(b0, b1):
+            loaded[image, block] = max(loaded[image, block], y1)
+
+    for group in made:
+        for block in range(group.chunk_first, group.chunk_last):
+            bring(group, block, group.region.b0, group.region.b1, group.region.y1)
+    for image in range(images):
+        for block in range(blocks):
+            bring(made[-1], block, image, image + 1, height)

@@ -1,0 +1,182 @@
+"""The order of everything: groups of all layers in one stream, each loading for the next.
+
+For each step of the current group come, in program order: the loads that it cannot do without,
+its weights, its MATMUL, then a share of the next group's loads, and after the last step of an
+output block its VECTOR and STORE. So the load queue alternates between weights and data in small
+portions, and the array always has its next weights at hand. Weights stand directly before their
+MATMUL, with no other LOAD in between: whatever waits behind a full weight FIFO is then never
+needed by the MATMUL that empties it, at any queue depth, so that no program can lock up.
+"""
+
+from __future__ import annotations
+
+from hw.tpu.config import TpuConfig
+from hw.tpu.isa import Convert
+from sw.compiler.tpu.allocate import Placement, free_rows
+from sw.compiler.tpu.constants import Memory
+from sw.compiler.tpu.emit import Emitter, View, packed
+from sw.compiler.tpu.layers import CompileError, Convolution, MaxPool, Network
+from sw.compiler.tpu.parameters import ParameterSlots
+from sw.compiler.tpu.plan import Group, Piece, Step, groups, resident_view
+from sw.compiler.tpu.stored import Stored
+from sw.compiler.tpu.synchronise import Operation
+
+PLANES = 4
+
+
+def schedule(network: Network, config: TpuConfig, placement: Placement, memory: Memory) -> Emitter:
+    """All operations of a network in program order, without semaphores."""
+    return _Scheduler(network, config, placement, memory).run()
+
+
+class _Scheduler:
+    def __init__(
+        self, network: Network, config: TpuConfig, placement: Placement, memory: Memory
+    ) -> None:
+        self.network, self.config, self.placement = network, config, placement
+        self.emitter = Emitter(network, config, memory)
+        self.groups = [item for made in groups(network, config, placement) for item in made]
+        self.parameters = ParameterSlots(config, self.groups)
+        self.stored = Stored(network, config)
+        self.bank = 1
+        self.banks: dict[int, int] = {}
+        self.ring = 0
+        self.staged: list[Group] = []
+
+    @property
+    def operations(self) -> list[Operation]:
+        return self.emitter.operations
+
+    def run(self) -> Emitter:
+        for position, group in enumerate(self.groups):
+            after = self.groups[position + 1] if position + 1 < len(self.groups) else None
+            before = self.groups[position - 1] if position else None
+            self._work(group, after, before)
+        return self.emitter
+
+    def _work(self, group: Group, after: Group | None, before: Group | None) -> None:
+        if not group.placed and not self._stage(group, group.number):
+            raise CompileError(f"layer {group.layer.name!r}: no room to stage its input")
+        exposed = group.fresh and bool(group.pieces)
+        follows = before is not None and before.layer.output == group.layer.input
+        fillers = len(after.pieces) if after else 0
+        steps = group.steps(exposed, follows and not group.rows, fillers)
+        for number, step in enumerate(steps):
+            self._bring(group, step)
+            if isinstance(group.layer, Convolution):
+                self._multiply(group, group.layer, step)
+            if after is not None and (number or len(steps) < 3):
+                self._prefetch(group, after, len(steps) - number)
+            if step.last_of_block:
+                self._finish(group, step)
+            self.stored.tick()
+        for piece in group.pieces:  # what later layers need of a resident network input
+            self._load(group, piece)
+        group.pieces = []
+        if group in self.staged:
+            self.staged.remove(group)
+
+    # --- input -------------------------------------------------------------------------------
+
+    def _stage(self, group: Group, now: int) -> bool:
+        """Find room for a group's input, used from layer `now` on; False if there is none."""
+        busy = [
+            span
+            for layer in range(now, group.number + 1)
+            for span in self.placement.occupied(layer)
+        ]
+        busy += [(item.view.base, item.view.base + item.rows) for item in self.staged]
+        for low, high in free_rows(self.config.scratchpad_rows, busy):
+            if high - low >= group.rows:
+                group.place(low)
+                self.staged.append(group)
+                return True
+        return False
+
+    def _bring(self, group: Group, step: Step) -> None:
+        """Load now what a step needs and is not there."""
+        needed = [
+            piece for piece in group.pieces if piece.serves(step.first, step.last, group.region)
+        ]
+        for piece in needed:
+            self._load(group, piece)
+        group.pieces = [piece for piece in group.pieces if piece not in needed]
+
+    def _prefetch(self, group: Group, after: Group, left: int) -> None:
+        """Load a share of the next group's input, `left` steps before it starts."""
+        if not after.pieces or (not after.placed and not self._stage(after, group.number)):
+            return
+        for piece in after.pieces[: -(-len(after.pieces) // left)]:
+            if not self.stored.ready(after.layer.input, piece):
+                return
+            self._load(after, piece)
+            after.pieces.remove(piece)
+
+    def _load(self, group: Group, piece: Piece) -> None:
+        item = self.network.by_name[group.layer.input]
+        self.emitter.load(item, piece.first, piece.last, piece.tile, group.view, group.number)
+        group.fresh = False
+
+    # --- work --------------------------------------------------------------------------------
+
+    def _multiply(self, group: Group, layer: Convolution, step: Step) -> None:
+        if step.first_of_block:
+            self.bank = 1 - self.bank
+            self.banks[step.block] = self.bank
+        kernel = layer.weights.shape[0] * layer.weights.shape[1]
+        first = (step.block * group.shape.blocks_in + step.first) * kernel
+        self.emitter.weights(layer, first, (step.last - step.first) * kernel, group.number)
+        self.emitter.matmul(
+            layer,
+            group.tile,
+            group.region,
+            (step.block, step.first, step.last),
+            group.view,
+            self.banks[step.block] * self.config.accumulator_rows,
+            group.number,
+        )
+
+    def _finish(self, group: Group, step: Step) -> None:
+        """VECTOR and STORE of an output block."""
+        layer, tile, block = group.layer, group.tile, step.block
+        item = self.network.by_name[layer.output]
+        home = self.placement.resident.get(layer.output)
+        raw = isinstance(layer, Convolution) and layer.accumulators
+        for plane in range(PLANES if raw else 1):
+            if home:
+                view = resident_view(item, home.base)
+            else:
+                view = packed(self._slot(group.number, plane, raw), block, tile)
+            if isinstance(layer, MaxPool):
+                self.emitter.pool(layer, tile, group.region, block, group.view, view, group.number)
+            else:
+                self._convert(group, layer, step, plane, raw, view)
+            if layer.output in self.emitter.memory.buffers:
+                self.emitter.store(item, plane, block, tile, view, group.number)
+                self.stored.add(layer.output, block, tile)
+
+    def _slot(self, layer: int, plane: int, raw: bool) -> int:
+        """Base of the next output buffer of the layer's ring."""
+        tiling = self.placement.tilings[layer]
+        if plane == 0:
+            self.ring = (self.ring + 1) % tiling.depth
+        each = tiling.output_rows // (PLANES if raw else 1)
+        return tiling.ring + self.ring * tiling.output_rows + plane * each
+
+    def _convert(
+        self, group: Group, layer: Convolution, step: Step, plane: int, raw: bool, view: View
+    ) -> None:
+        base = self.banks[step.block] * self.config.accumulator_rows
+        if raw:
+            conversion = {"convert": int(Convert.BYTE), "byte": plane, "low": -128, "high": 127}
+        else:
+            conversion = {
+                "convert": int(Convert.REQUANTISE),
+                "parameters": self.parameters.entry(self.emitter, group, step.block),
+                "zero_point": self.network.by_name[layer.output].zero_point,
+                "low": layer.low,
+                "high": layer.high,
+            }
+        self.emitter.convert(layer, group.tile, step.block, base, view, conversion, group.number)
+        if not raw:
+            self.parameters.prefetch(self.emitter)
