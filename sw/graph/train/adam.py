@@ -37,8 +37,8 @@ class AdamOptimizer(Optimizer):
         if graph not in self._powers:
             with graph.as_default(), graph.name_scope(None):
                 self._powers[graph] = (
-                    Variable(np.float32(self._beta1), trainable=False, name="beta1_power"),
-                    Variable(np.float32(self._beta2), trainable=False, name="beta2_power"),
+                    Variable(np.float64(self._beta1), trainable=False, name="beta1_power"),
+                    Variable(np.float64(self._beta2), trainable=False, name="beta2_power"),
                 )
 
     def _prepare(self, graph: Graph) -> Any:
@@ -59,6 +59,6 @@ class AdamOptimizer(Optimizer):
     def _finish(self, graph: Graph, updates: list[Any]) -> list[Any]:
         with graph.control_dependencies(updates):
             return [
-                power.assign(power.read_value() * np.float32(beta))
+                power.assign(power.read_value() * beta)
                 for power, beta in zip(self._powers[graph], (self._beta1, self._beta2), strict=True)
             ]
