@@ -211,3 +211,12 @@ def test_an_error_in_one_partition_reaches_the_caller() -> None:
     with pytest.raises(st.errors.InvalidArgumentError, match="index 7"):
         executor.run([np.int32(7)])
     assert executor.run([np.int32(1)])[0] == 2
+
+
+def test_folding_leaves_failures_to_the_run() -> None:
+    """A constant expression that fails says so when it runs, not when it is compiled."""
+    with st.Graph().as_default() as graph:
+        y = st.gather(st.constant([1.0, 2.0]), st.constant(5), name="beyond")
+        _, _, executor = compiled(Unit(graph, (), (y,)))
+    with pytest.raises(st.errors.InvalidArgumentError, match="'beyond'.*index 5"):
+        executor.run([])

@@ -50,9 +50,9 @@ def _broadcasting(left: Any, right: Any) -> list[Any]:
     ]
 
 
-_PLAIN = [([normal(2, 3)], {})]
-_POSITIVE = [([positive(2, 3)], {})]
-_KINKED = [([apart(3, 4)], {})]
+_PLAIN: list[Any] = [([normal(2, 3)], {})]
+_POSITIVE: list[Any] = [([positive(2, 3)], {})]
+_KINKED: list[Any] = [([apart(3, 4)], {})]
 _AXES: list[Any] = [
     ([apart(2, 3, 2)], {"axis": None, "keepdims": False}),
     ([apart(2, 3, 2)], {"axis": (1,), "keepdims": False}),
@@ -116,6 +116,7 @@ CASES: dict[str, list[Any]] = {
     ],
     "max_pool": [([apart(2, 5, 4, 2)], POOL), ([apart(1, 4, 5, 2)], POOL_VALID)],
     "maximum": _broadcasting(apart, normal),
+    "mean_share": [([normal(2), np.zeros((2, 3), np.float32)], {})],
     "minimum": _broadcasting(apart, normal),
     "mod": [([positive(2, 3) + 3, np.full(3, 2.6)], {})],
     "mul": _broadcasting(normal, normal),

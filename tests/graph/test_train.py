@@ -109,3 +109,31 @@ def test_every_optimizer_updates_from_the_same_step() -> None:
         session.run(st.global_variables_initializer())
         session.run(train)
         assert session.run([a, b]) == [-1.0, 1.0]
+
+
+def test_convolutional_net_learns() -> None:
+    """Every layer type of the deep MNIST tutorial, trained together on a toy problem."""
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((64, 8, 8, 1)).astype(np.float32)
+    classes = (images[:, :4].mean((1, 2, 3)) > images[:, 4:].mean((1, 2, 3))).astype(np.int32)
+    st.set_random_seed(1)
+    x, y = st.placeholder(st.float32, [None, 8, 8, 1]), st.placeholder(st.int32, [None])
+    keep = st.placeholder(st.float32, [])
+
+    def weights(*shape: int) -> st.Variable:
+        return st.Variable(st.truncated_normal(shape, stddev=0.2))
+
+    h = st.nn.relu(st.nn.bias_add(st.nn.conv2d(x, weights(3, 3, 1, 8), 1, "SAME"), weights(8)))
+    h = st.nn.max_pool(h, 2, 2, "SAME")
+    h = st.nn.dropout(st.reshape(h, [-1, 128]), keep)
+    logits = st.matmul(h, weights(128, 2)) + weights(2)
+    loss = st.reduce_mean(st.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits))
+    train = st.train.AdamOptimizer(0.02).minimize(loss)
+    right = st.reduce_mean(
+        st.cast(st.equal(st.argmax(logits, 1, output_type=st.int32), y), "float")
+    )
+    with st.Session() as session:
+        session.run(st.global_variables_initializer())
+        for _ in range(60):
+            session.run(train, {x: images, y: classes, keep: 0.8})
+        assert session.run(right, {x: images, y: classes, keep: 1.0}) > 0.95

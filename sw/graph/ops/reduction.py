@@ -59,8 +59,7 @@ def _mean_grad(op: Any, g: Tensor) -> list[Tensor]:
     count, total = op.outputs[0].shape.num_elements(), source.shape.num_elements()
     if count and total is not None:
         return [_spread(op, g * (count / total))]
-    sizes = apply("size", source) / apply("size", op.outputs[0])
-    return [_spread(op, g / apply("cast", sizes, dtype=g.dtype))]
+    return [_spread(op, apply("mean_share", g, source))]
 
 
 def _extreme_grad(op: Any, g: Tensor) -> list[Tensor]:
@@ -68,6 +67,14 @@ def _extreme_grad(op: Any, g: Tensor) -> list[Tensor]:
     hit = apply("cast", apply("equal", op.inputs[0], _spread(op, op.outputs[0])), dtype=g.dtype)
     count = apply("reduce_sum", hit, **op.attrs)
     return [hit * _spread(op, g / count)]
+
+
+register_op(
+    "mean_share",
+    kernel=lambda xp, g, x: g * g.dtype.type(np.size(g) / max(np.size(x), 1)),
+    gradient=lambda op, g: [apply("mean_share", g, op.inputs[1]), None],
+    doc="inputs[0] divided by the number of elements of inputs[1] that each of its own stands for.",
+)
 
 
 def _prod_others(xp: Any, x: Any, axis: Axis) -> Any:
