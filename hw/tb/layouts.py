@@ -6,7 +6,7 @@ from amaranth.hdl import Shape
 from amaranth.lib import data
 
 from hw.tb.runner import parameter
-from hw.tpu.config import PRESETS, TpuConfig
+from hw.tpu.config import TpuConfig
 
 
 def pack(layout: data.Layout, **values: int) -> int:
@@ -31,8 +31,8 @@ def unpack(layout: data.Layout, word: int) -> dict[str, int]:
 
 
 def bench_config() -> TpuConfig:
-    """The preset that the bench's case was built from: its parameter `config`."""
-    return PRESETS[str(parameter("config"))]
+    """What the bench's case was built from: its parameter `config`, a preset with overrides."""
+    return TpuConfig.parse(str(parameter("config")))
 
 
 def lanes(word: int, count: int, bits: int) -> list[int]:
