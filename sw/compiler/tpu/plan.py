@@ -46,13 +46,16 @@ class Piece:
 @dataclass(frozen=True)
 class Step:
     """Output block `block` from input channel blocks `[first, last)`; `last_of_block`: results
-    are complete; `first_of_block`: a new accumulator bank is taken."""
+    are complete; `first_of_block`: accumulators are taken: `offset` rows into the other bank, or,
+    if `stay`, into the same bank as the block before."""
 
     block: int
     first: int
     last: int
     first_of_block: bool
     last_of_block: bool
+    offset: int = 0
+    stay: bool = False
 
 
 @dataclass(eq=False)
@@ -80,33 +83,51 @@ class Group:
         self.view = packed(base, self.chunk_first, self.region)
         self.placed = True
 
-    def steps(self, exposed: bool, follows: bool, fillers: int) -> list[Step]:
+    def steps(self, config: TpuConfig, exposed: bool, follows: bool, fillers: int) -> list[Step]:
         """Its steps in order.
 
-        `exposed`: its input is still to be loaded, so two output blocks (one per accumulator bank)
-        start on each channel block as it arrives. `follows`: the layer before writes its input
-        meanwhile, the last channel block last. `fillers`: so many loads are to be spread between
-        the steps.
+        `exposed`: its input is still to be loaded, so several output blocks start on each channel
+        block as it arrives. `follows`: the layer before writes its input meanwhile, the last
+        channel block last. `fillers`: so many loads are to be spread between the steps.
         """
         blocks, count = list(self.blocks), self.chunk_last - self.chunk_first
         if not isinstance(self.layer, Convolution):
             return [Step(o, o, o + 1, True, True) for o in blocks]
         plan: list[Step] = []
-        if exposed and len(blocks) > 1 and count > 1:
-            pair, blocks = blocks[:2], blocks[2:]
-            parts = list(self._cut(min(count, MOST_EXPOSED_CHUNKS)))
-            plan += [self._step(o, *part) for part in parts for o in pair]
-        elif exposed or follows:
-            first, blocks = blocks[0], blocks[1:]
-            if exposed:
-                parts = list(self._cut(min(count, MOST_EXPOSED_CHUNKS)))
-            else:
-                edges = [self.chunk_first, max(self.chunk_first, self.chunk_last - 1)]
-                parts = [(edges[0], edges[1]), (edges[1], self.chunk_last)]
-            plan += [self._step(first, *part) for part in parts if part[0] < part[1]]
+        if exposed and count > 1:
+            wide = min(len(blocks), self._wide(config))
+            half = -(-wide // 2)
+            for part in self._cut(min(count, MOST_EXPOSED_CHUNKS)):
+                plan += [
+                    self._step(o, *part, i % half * self.tile.positions, i % half > 0)
+                    for i, o in enumerate(blocks[:wide])
+                ]
+            blocks = blocks[wide:]
+        elif follows and count > 1:
+            edge = self.chunk_last - 1
+            plan.append(self._step(blocks[0], self.chunk_first, edge))
+            plan.append(self._step(blocks[0], edge, self.chunk_last))
+            blocks = blocks[1:]
         each = min(count, max(1, -(-(fillers + 1) // max(1, len(self.blocks)))))
-        parts = list(self._cut(each))
+        parts = tuple(self._cut(each))
         return plan + [self._step(o, *part) for o in blocks for part in parts]
+
+    def _wide(self, config: TpuConfig) -> int:
+        """Output blocks to work on at once so that loading a channel block hides behind them.
+
+        Per channel block the array is busy `wide * kernel * positions` cycles while the bus brings
+        the block and `wide * kernel` weight tiles; and a share of the block must fit behind each
+        MATMUL while the weight FIFO lasts.
+        """
+        positions = self.tile.positions
+        kernel = self.shape.rows.kernel * self.shape.columns.kernel
+        block = self.region.positions * config.array // config.bus_bytes
+        spare = positions - config.tile_bytes // config.bus_bytes
+        most = 2 * (config.accumulator_rows // positions)
+        if spare <= 0:
+            return most
+        behind = min(kernel, config.weight_tiles) * positions
+        return min(most, max(2, -(-block // (kernel * spare)), -(-block // behind)))
 
     def _cut(self, parts: int) -> Iterator[tuple[int, int]]:
         count = self.chunk_last - self.chunk_first
@@ -116,8 +137,8 @@ class Group:
                 self.chunk_first + (part + 1) * count // parts,
             )
 
-    def _step(self, block: int, first: int, last: int) -> Step:
-        return Step(block, first, last, first == 0, last == self.shape.blocks_in)
+    def _step(self, block: int, first: int, last: int, offset: int = 0, stay: bool = False) -> Step:
+        return Step(block, first, last, first == 0, last == self.shape.blocks_in, offset, stay)
 
 
 def groups(network: Network, config: TpuConfig, placement: Placement) -> list[list[Group]]:
@@ -151,9 +172,8 @@ def _groups(
 
         def group(blocks: range, first: int, last: int, tile: Tile = tile, region: Tile = region
                   ) -> Group:  # fmt: skip
-            rows = 0 if home else (last - first) * region.positions
             return Group(
-                number, layer, shape, tile, region, blocks, first, last, rows, view,
+                number, layer, shape, tile, region, blocks, first, last, tiling.input_rows, view,
                 placed=home is not None,
             )  # fmt: skip
 

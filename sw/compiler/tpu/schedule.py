@@ -39,7 +39,7 @@ class _Scheduler:
         self.parameters = ParameterSlots(config, self.groups)
         self.stored = Stored(network, config)
         self.bank = 1
-        self.banks: dict[int, int] = {}
+        self.places: dict[int, int] = {}
         self.ring = 0
         self.staged: list[Group] = []
 
@@ -60,13 +60,17 @@ class _Scheduler:
         exposed = group.fresh and bool(group.pieces)
         follows = before is not None and before.layer.output == group.layer.input
         fillers = len(after.pieces) if after else 0
-        steps = group.steps(exposed, follows and not group.rows, fillers)
+        steps = group.steps(self.config, exposed, follows and not group.rows, fillers)
+        work = sum(step.last - step.first for step in steps)
+        left = work
         for number, step in enumerate(steps):
             self._bring(group, step)
             if isinstance(group.layer, Convolution):
                 self._multiply(group, group.layer, step)
-            if after is not None and (number or len(steps) < 3):
-                self._prefetch(group, after, len(steps) - number)
+            left -= step.last - step.first
+            if not self._bring_share(group, steps, number) and after is not None:
+                if number or len(steps) < 3:
+                    self._prefetch(group, after, fillers * left // work)
             if step.last_of_block:
                 self._finish(group, step)
             self.stored.tick()
@@ -102,15 +106,34 @@ class _Scheduler:
             self._load(group, piece)
         group.pieces = [piece for piece in group.pieces if piece not in needed]
 
-    def _prefetch(self, group: Group, after: Group, left: int) -> None:
-        """Load a share of the next group's input, `left` steps before it starts."""
-        if not after.pieces or (not after.placed and not self._stage(after, group.number)):
+    def _bring_share(self, group: Group, steps: list[Step], number: int) -> bool:
+        """Load a share of what the group's next channel blocks need; False if all is there.
+
+        The share is such that nothing is left when the steps on the present blocks are done.
+        """
+        if not group.pieces:
+            return False
+        now = steps[number].first, steps[number].last
+        rest = [(step.first, step.last) for step in steps[number:]]
+        following = next((part for part in rest if part != now), None)
+        if following is None:
+            return False
+        needed = [piece for piece in group.pieces if piece.serves(*following, group.region)]
+        for piece in needed[: -(-len(needed) // rest.index(following))]:
+            self._load(group, piece)
+            group.pieces.remove(piece)
+        return bool(needed)
+
+    def _prefetch(self, group: Group, after: Group, keep: int) -> None:
+        """Load the next group's input until `keep` pieces are left."""
+        if len(after.pieces) <= keep:
             return
-        for piece in after.pieces[: -(-len(after.pieces) // left)]:
-            if not self.stored.ready(after.layer.input, piece):
+        if not after.placed and not self._stage(after, group.number):
+            return
+        while len(after.pieces) > keep:
+            if not self.stored.ready(after.layer.input, after.pieces[0]):
                 return
-            self._load(after, piece)
-            after.pieces.remove(piece)
+            self._load(after, after.pieces.pop(0))
 
     def _load(self, group: Group, piece: Piece) -> None:
         item = self.network.by_name[group.layer.input]
@@ -121,8 +144,8 @@ class _Scheduler:
 
     def _multiply(self, group: Group, layer: Convolution, step: Step) -> None:
         if step.first_of_block:
-            self.bank = 1 - self.bank
-            self.banks[step.block] = self.bank
+            self.bank ^= not step.stay
+            self.places[step.block] = self.bank * self.config.accumulator_rows + step.offset
         kernel = layer.weights.shape[0] * layer.weights.shape[1]
         first = (step.block * group.shape.blocks_in + step.first) * kernel
         self.emitter.weights(layer, first, (step.last - step.first) * kernel, group.number)
@@ -132,7 +155,7 @@ class _Scheduler:
             group.region,
             (step.block, step.first, step.last),
             group.view,
-            self.banks[step.block] * self.config.accumulator_rows,
+            self.places[step.block],
             group.number,
         )
 
@@ -166,7 +189,7 @@ class _Scheduler:
     def _convert(
         self, group: Group, layer: Convolution, step: Step, plane: int, raw: bool, view: View
     ) -> None:
-        base = self.banks[step.block] * self.config.accumulator_rows
+        base = self.places[step.block]
         if raw:
             conversion = {"convert": int(Convert.BYTE), "byte": plane, "low": -128, "high": 127}
         else:
