@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from sw.compiler.unit import Unit, rebuild
@@ -14,22 +16,33 @@ from sw.graph.tensor import Tensor
 LIMIT_BYTES = 16 << 20
 
 
+# Ops that look at their input's shape and dtype, never at its elements.
+SHAPE_ONLY = ("ones_like", "rank", "shape", "size", "zeros_like")
+
+
+def _value(tensor: Tensor) -> Any:
+    """The constant, or, for ops that see only its shape, an array that stands for it."""
+    if tensor.op.type == "const":
+        return tensor.op.attrs["value"]
+    return np.broadcast_to(np.zeros((), tensor.dtype.numpy), tensor.shape.sizes())
+
+
 def _foldable(op: Operation, inputs: tuple[Tensor, ...], controls: tuple[Operation, ...]) -> bool:
     if op.op_def.stateful or controls or len(op.outputs) != 1 or op.type == "const":
         return False
     if op.op_def.kernel is None or parse(op.device).kind not in (None, "cpu"):
         return False
-    if op.type == "shape":
-        return inputs[0].shape.known
+    if op.type in SHAPE_ONLY and not inputs[0].shape.known:
+        return False
     size = op.outputs[0].shape.num_elements()
     if size is not None and size * op.outputs[0].dtype.size > LIMIT_BYTES:
         return False
-    return bool(inputs) and all(t.op.type == "const" for t in inputs)
+    return op.type in SHAPE_ONLY or bool(inputs) and all(t.op.type == "const" for t in inputs)
 
 
 def fold(unit: Unit) -> Unit:
-    """Replace ops of constants by constants, and `shape` of known shapes. Stateful ops, ops under
-    control dependencies and ops that were put on an accelerator stay.
+    """Replace ops of constants by constants, and ops that need only a known shape. Stateful ops,
+    ops under control dependencies and ops that were put on an accelerator stay.
 
     >>> from sw.compiler.unit import render
     >>> g = Graph()
@@ -43,16 +56,13 @@ def fold(unit: Unit) -> Unit:
     ) -> Operation | None:
         if not _foldable(op, inputs, controls):
             return None
-        if op.type == "shape":
-            value = np.asarray(inputs[0].shape.sizes(), op.outputs[0].dtype.numpy)
-        else:
-            try:
-                with np.errstate(all="ignore"):
-                    kernel = op.op_def.bind(np, op.attrs)
-                    value = np.asarray(kernel(*(t.op.attrs["value"] for t in inputs)))
-            except Exception:
-                # whatever a kernel raises, it raises again when it runs, with name and line
-                return None
+        try:
+            with np.errstate(all="ignore"):
+                kernel = op.op_def.bind(np, op.attrs)
+                value = np.asarray(kernel(*map(_value, inputs)))
+        except Exception:
+            # whatever a kernel raises, it raises again when it runs, with name and line
+            return None
         if value.nbytes > LIMIT_BYTES:
             return None
         new = graph.create_op("const", (), {"value": value}, op.name + "/")

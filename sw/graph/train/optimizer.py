@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from sw.graph.errors import InvalidArgumentError
 from sw.graph.gradients import gradients
 from sw.graph.graph import Graph, GraphKeys
@@ -127,10 +129,17 @@ class Optimizer:
             graph = var.graph
             title = f"{var.op.attrs['shared_name']}/{self._name}/{name}"
             with graph.name_scope(None):
-                start = graph.apply("zeros_like", var.initial_value)
-                start = start if fill == 0.0 else start + fill
+                start = self._filled(graph, var, fill)
                 slots[var] = Variable(start, trainable=False, name=title)
         return slots[var]
+
+    @staticmethod
+    def _filled(graph: Graph, var: Variable, fill: float) -> Tensor:
+        """`fill` in the shape of `var`, without computing the initial value where possible."""
+        value = np.asarray(fill, var.dtype.numpy)
+        if var.shape.known:
+            return graph.apply("fill", np.asarray(var.shape.sizes(), np.int32), value)
+        return graph.apply("zeros_like", var.initial_value) + value
 
     def _constant(self, graph: Graph, value: Any, like: Variable) -> Tensor:
         """A hyperparameter (number, tensor or variable) in the dtype of `like`."""
