@@ -102,6 +102,7 @@ class Bench:
         self.faults = agents.Reports(dut, "fault", FaultReport.as_shape())
         pins = ("subrow", "data", "mask")
         self.parameters = agents.Strobe(dut, "parameters", pins)
+        self.weights_sink = agents.Sink(dut, "weights", ("payload",), stall, self._weights)
         self.agents = [
             self.bus,
             self.commands,
@@ -109,7 +110,7 @@ class Bench:
             self.faults,
             self.parameters,
             agents.Sink(dut, "scratchpad", ("row", "data", "mask"), stall, self._scratchpad),
-            agents.Sink(dut, "weights", ("payload",), stall, self._weights),
+            self.weights_sink,
         ]
 
     async def start(self) -> None:
@@ -214,6 +215,9 @@ def _bad(bench: Bench, kind: str) -> tuple[Instruction, Error, int]:
             return bad, Error.PARAMETER_RANGE, subrows
         case "beyond DRAM":
             return load(address=end), Error.DRAM_RANGE, end + 3 * n
+        case "beyond DRAM, one byte":
+            start = agents.DRAM_SIZE - 6 * n + 1
+            return load(address=start), Error.DRAM_RANGE, start + 5 * n
         case "beyond DRAM, far":
             far = (1 << 40) - 8
             return load(address=far), Error.DRAM_RANGE, far & 0xFFFFFFFF
@@ -234,7 +238,14 @@ def _bad(bench: Bench, kind: str) -> tuple[Instruction, Error, int]:
 
 
 KINDS = ["lanes", "scratchpad", "scratchpad below zero", "parameters", "beyond DRAM"]
-KINDS += ["beyond DRAM, far", "beyond DRAM, strided", "before DRAM", "slave error", "decode error"]
+KINDS += [
+    "beyond DRAM, one byte",
+    "beyond DRAM, far",
+    "beyond DRAM, strided",
+    "before DRAM",
+    "slave error",
+    "decode error",
+]
 
 
 @cocotb.test
@@ -263,6 +274,33 @@ async def reports_a_fault_once(dut: Any, kind: str) -> None:
     assert [signal for (signal,) in bench.completed.seen] == [i.signal for i in program]
     assert dut.quiet.value == 1
     assert not bench.bus._waiting
+
+
+@cocotb.test
+@cocotb.parametrize(("kind", ["lanes", "before DRAM", "scratchpad"]))
+async def reports_a_fault_in_order(dut: Any, kind: str) -> None:
+    """A fault waits for the weights before it, and what fits exactly is no fault."""
+    bench = Bench(dut, agents.Timing((5, 5), 0.0), 0.0)
+    bench.weights_sink.stall = 2.0
+    await bench.start()
+    n = bench.config.array
+    exact = isa.make(
+        Opcode.LOAD,
+        rows=3,
+        row_bytes=n,
+        dram_row_stride=n,
+        address=agents.DRAM_SIZE - 3 * n,
+        memory=Memory.WEIGHTS,
+    )
+    bad, code, detail = _bad(bench, kind)
+    bench.queue([exact, bad])
+    for _ in range(300):
+        await RisingEdge(dut.clk)
+    assert not bench.faults.seen and not bench.completed.seen
+    bench.weights_sink.stall = 0.0
+    await bench.until(lambda: bench.faults.seen)
+    assert bench.faults.seen == [(code, 1, bad.tag, detail)]
+    assert len(bench.completed.seen) == 1 and len(bench.weights) == 3
 
 
 @cocotb.test
