@@ -96,7 +96,7 @@ async def counts_are_kept(dut: Any, signalling: float, semaphores: int) -> None:
 
 @cocotb.test
 async def overflow_is_told(dut: Any) -> None:
-    """`overflow` strobes exactly when a count would pass its maximum, with any number of signals."""
+    """`overflow` strobes exactly when a count would pass its maximum, by any number of signals."""
     for number in range(1, len(NAMES) + 1):
         idle(dut)
         await start_clock(dut)

@@ -43,7 +43,8 @@ class Dispatcher(Component):
 
     An illegal or unbuilt word is a fault. FENCE holds everything behind it until all dispatched
     instructions have completed; HALT does the same, then raises `halted` until reset. `dispatched`
-    strobes per word; `idle` says that nothing is in flight.
+    strobes per word; `idle` says that nothing is in flight. `words.ready` asks for a word that is
+    not there yet, so that fetch can tell of one that it could not read.
     """
 
     def __init__(self, config: TpuConfig) -> None:
@@ -90,14 +91,16 @@ class Dispatcher(Component):
                         m.d.comb += accept.eq(target.ready)
                     else:
                         m.d.comb += accept.eq(self.idle)
+        looking = Signal()
         good = Signal()
         bad = Signal()
         take = Signal()
         m.d.comb += [
-            bad.eq(self.words.valid & ~broken & ~(opcode_known & is_legal & ~is_reserved)),
-            good.eq(self.words.valid & ~broken & ~self.halted & ~bad),
+            looking.eq(~broken & ~self.halted),
+            bad.eq(self.words.valid & looking & ~(opcode_known & is_legal & ~is_reserved)),
+            good.eq(self.words.valid & looking & ~bad),
             take.eq(good & accept),
-            self.words.ready.eq(take),
+            self.words.ready.eq(take | (looking & ~self.words.valid)),
             self.dispatched.eq(take),
         ]
         for queue, fmt in queue_formats().items():
