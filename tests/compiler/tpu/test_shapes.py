@@ -144,3 +144,22 @@ def test_inconsistent_networks_say_what_is_wrong():
     for layers, activations, message in bad:
         with pytest.raises(CompileError, match=message):
             Network(("x",), layers, ("y",), activations)
+
+
+def test_sizes_beyond_16_bits(rng):
+    check(rng, one_layer(rng, matmul_input("x", 70001, 3, 9), 2), DEFAULT)
+    source = Activation("x", (1, 2, 40000, 3), 0.1, 4)
+    pool = MaxPool("p", "x", "y", (2, 3), (1, 1), ((0, 0), (1, 1)))
+    result = Activation("y", (1, 1, 40000, 3), 0.1, 4)
+    check(rng, Network(("x",), (pool,), ("y",), (source, result)), DEFAULT)
+
+
+def test_semaphores_follow_the_discipline(rng):
+    """Semaphore 4p + c: signalled by queue p, taken by queue c, as often."""
+    network = one_layer(rng, Activation("x", (1, 30, 30, 9), 0.1, 1), 20, (3, 3))
+    program = compile_network(network, TINY).instructions
+    for semaphore in range(16):
+        signals = [i.queue for i in program if i.signal >> semaphore & 1]
+        waits = [i.queue for i in program if i.wait >> semaphore & 1]
+        assert set(signals) <= {semaphore // 4} and set(waits) <= {semaphore % 4}
+        assert len(signals) == len(waits)
