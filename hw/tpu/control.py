@@ -114,7 +114,7 @@ class Control(Component):
     ) -> None:
         patience = Signal(32)
         expired = Signal()
-        m.d.comb += expired.eq((watchdog != 0) & (patience == watchdog))
+        m.d.comb += expired.eq((watchdog != 0) & (patience >= watchdog))
         with m.If(clearing_interrupt):
             m.d.sync += [done.eq(0), error.valid.eq(0)]
         succeeded = Signal()
@@ -125,6 +125,7 @@ class Control(Component):
                     m.d.sync += [done.eq(0), error.valid.eq(0)]
                     m.next = "Clear Units"
                 with m.If(resetting):
+                    m.d.sync += patience.eq(0)
                     m.next = "Drain"
             with m.State("Clear Units"):
                 m.d.comb += [self.clear.eq(1), self.running.eq(1)]
@@ -133,6 +134,8 @@ class Control(Component):
                 m.d.comb += [self.start.eq(1), self.running.eq(1)]
                 m.d.sync += [patience.eq(0), succeeded.eq(0), failed.valid.eq(0)]
                 m.next = "Running"
+                with m.If(resetting):
+                    m.next = "Drain"
             with m.State("Running"):
                 m.d.comb += self.running.eq(1)
                 m.d.sync += patience.eq(Mux(self.progress, 0, patience + 1))
