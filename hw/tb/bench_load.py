@@ -16,7 +16,7 @@ from hw.tb.streams import start_clock
 from hw.tpu import isa
 from hw.tpu.axi import Axi4Read
 from hw.tpu.config import TpuConfig
-from hw.tpu.dma.load import LoadUnit
+from hw.tpu.dma.load import BEAT_TO_ROW, START_TO_REQUEST, LoadUnit
 from hw.tpu.dma.ports import ParameterWrite
 from hw.tpu.dma.read_arbiter import ReadArbiter
 from hw.tpu.interfaces import Completion, FaultReport, RowWrite, command
@@ -246,6 +246,21 @@ KINDS += [
     "slave error",
     "decode error",
 ]
+
+
+@cocotb.test
+async def takes_the_stated_cycles(dut: Any) -> None:
+    """From `started` to the request, and from the beat to the write, as the docstring says."""
+    bench = Bench(dut, agents.Timing((9, 9), 0.0), 0.0)
+    pins = (dut.started, dut.bus__arvalid, dut.weights__valid)
+    started, asked, written = (agents.Watch(pin, bench.bus) for pin in pins)
+    bench.agents += [started, asked, written]
+    await bench.start()
+    bench.queue([isa.make(Opcode.LOAD, row_bytes=1, memory=Memory.WEIGHTS)])
+    await bench.until(lambda: bench.completed.seen)
+    # The arbiter puts a request on the bus one cycle later.
+    assert asked.cycles[0] - started.cycles[0] == START_TO_REQUEST + 1
+    assert written.cycles[0] - bench.bus.beat_cycles[-1] == BEAT_TO_ROW
 
 
 @cocotb.test

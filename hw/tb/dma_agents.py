@@ -89,7 +89,7 @@ class ReadMemory:
             bus.bus__rresp.value = self.errors.get(address, 0)
             bus.bus__rlast.value = last
             bus.bus__rvalid.value = 1
-            self.beat_cycles.append(self.cycle)
+            self.beat_cycles.append(self.cycle + 1)
         else:
             bus.bus__rvalid.value = 0
 
@@ -231,6 +231,10 @@ class Sink:
         if self._held.check(valid, int(self.ready.value), offer):
             self.take(*offer)
 
+    def withdrawn(self) -> None:
+        """From here on the design may take back what it offered: it was stopped or restarted."""
+        self._held.offer = None
+
 
 class Strobe:
     """Collects what is on some pins whenever `valid` is high."""
@@ -246,6 +250,21 @@ class Strobe:
     def sample(self) -> None:
         if int(self.valid.value):
             self.seen.append(tuple(int(pin.value) for pin in self.pins))
+
+
+class Watch:
+    """The cycles, as `memory` counts them, in which a pin is high."""
+
+    def __init__(self, pin: Any, memory: "ReadMemory | WriteMemory") -> None:
+        self.pin, self.memory = pin, memory
+        self.cycles: list[int] = []
+
+    def drive(self) -> None:
+        pass
+
+    def sample(self) -> None:
+        if int(self.pin.value):
+            self.cycles.append(self.memory.cycle)
 
 
 class Reports:

@@ -12,16 +12,19 @@ from hw.tpu.interfaces import FETCHED, POSITION_BITS, Fault, FaultReport
 from hw.tpu.isa import INSTRUCTION_BITS, INSTRUCTION_BYTES
 
 AHEAD = 8
-"""Instructions read ahead: 64 beats of 64 bits, which covers a latency of 60 cycles."""
+"""Instructions read ahead: at 64 bits and 60 cycles of latency one per 10 cycles. Each does more
+work than that, and reading further ahead would keep a program's first LOADs waiting."""
+START_TO_REQUEST = 4
+"""Cycles from `start` to the first request."""
 
 
 class Fetch(Component):
     """Gives the instructions of a program in order, with their numbers, reading ahead.
 
     `start` takes `program` (DRAM offset, a multiple of 64) and `length`, from any state: what is
-    left of an older program is dropped first. After `length` instructions the stream ends. One
-    instruction per `512 / bus_bits` cycles; the first follows seven cycles after the read
-    latency.
+    left of an older program, an instruction on offer included, is dropped first. The first
+    request follows START_TO_REQUEST cycles after `start` when nothing has to be dropped. After
+    `length` instructions the stream ends. One instruction per `512 / bus_bits` cycles.
 
     Faults: DRAM_RANGE before anything is given when the program does not lie in DRAM (position 0,
     detail the offset of its first instruction outside); READ_BUS when the consumer asks for an

@@ -15,6 +15,11 @@ from hw.tpu.dma.transfer import OFFSET_BITS, TRANSFER, RowWalker, assign_transfe
 from hw.tpu.interfaces import Completion, Fault, FaultReport, Origin, RowWrite, command
 from hw.tpu.isa import ROW_BITS, Load, Memory
 
+START_TO_REQUEST = 4
+"""Cycles from `started` to the first request of a command, when the unit was idle."""
+BEAT_TO_ROW = 4
+"""Cycles from the last beat of a row to its write, when nothing waits."""
+
 
 def _landing(config: TpuConfig) -> data.StructLayout:
     """What accompanies a row from its slice to its memory."""
@@ -36,12 +41,12 @@ def _landing(config: TpuConfig) -> data.StructLayout:
 class LoadUnit(Component):
     """Carries out LOADs in order, asking for the data of the next while the last still arrives.
 
-    `started` strobes when a command is taken; its first request follows five cycles later. A row
-    is written four cycles after its last beat arrived. Sustains one beat or one row per cycle,
-    whichever is slower, at any latency up to `burst_beats * outstanding_bursts` cycles;
-    `contexts` commands may be under way. `completed` strobes in the cycle after the last row of a
-    command was accepted. `weights` may wait for any time; only rows behind it wait with it. Lanes
-    of a weight row that are not loaded are `fill`.
+    `started` strobes when a command is taken; its first request follows START_TO_REQUEST cycles
+    later. A row is written BEAT_TO_ROW cycles after its last beat arrived. Sustains one beat or
+    one row per cycle, whichever is slower, at any latency up to `burst_beats *
+    outstanding_bursts` cycles; `contexts` commands may be under way, and one more. `completed`
+    strobes in the cycle after the last row of a command was accepted. `weights` may wait for any
+    time; only rows behind it wait with it. Lanes of a weight row that are not loaded are `fill`.
 
     A fault is reported once, when everything before the faulting command has completed; the unit
     then stops itself. From `stop` (or a fault) until reset it asks for nothing more and drops
