@@ -1,15 +1,16 @@
 """A content-keyed folder cache that two processes and Ctrl-C cannot corrupt.
 
-An entry is a folder that appears under its key in one rename, complete or not at all. Two
-processes that make the same entry both succeed; the second's work is thrown away.
+An entry is a folder that appears under its key in one rename, complete or not at all. Of several
+processes that want the same entry, one makes it and the others wait.
 """
 
-import errno
+import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 
@@ -44,16 +45,23 @@ def get_or_make(kind: str, key: str, make: Callable[[Path], None]) -> Path:
     if entry.is_dir():
         return entry
     entry.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the entry, because a rename is atomic only within one file system.
-    work = Path(tempfile.mkdtemp(prefix=f".{key[:8]}-", dir=entry.parent))
-    try:
-        make(work)
+    with _locked(cache_root() / "locks" / f"{kind}-{key}"):
+        if entry.is_dir():
+            return entry
+        # Beside the entry, because a rename is atomic only within one file system.
+        work = Path(tempfile.mkdtemp(prefix=f".{key[:8]}-", dir=entry.parent))
         try:
+            make(work)
             work.rename(entry)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            # Another process finished first; its content is the same by construction.
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
     return entry
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock file; the system releases it with the process, however that ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -68,6 +68,10 @@ class RtlSimulator:
         check_range(self.dram_bytes, address, size)
         return self.model.dram[address : address + size].copy()
 
+    def set_memory(self, timing: MemoryTiming) -> None:
+        """Change the memory's timing between runs."""
+        self.model.set_memory(timing)
+
     def close(self) -> None:
         self.model.close()
 

@@ -83,16 +83,7 @@ class RtlModel:
         self._storage = np.zeros(-(-dram_bytes // 64) * 64, dtype=np.uint8)
         self.dram: npt.NDArray[np.uint8] = self._storage[:dram_bytes]
         self._native = Native(library.path)
-        timing = self.memory
-        self._native.call(
-            "h_memory",
-            self._storage.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8)),
-            dram_bytes,
-            timing.latency,
-            round(timing.bytes_per_cycle * 65536),
-            timing.jitter,
-            timing.seed,
-        )
+        self.set_memory(self.memory)
         if trace_path is not None and not self._native.call("h_waves", str(trace_path).encode()):
             self.close()
             raise OSError(f"cannot write waves to {trace_path}")
@@ -124,6 +115,19 @@ class RtlModel:
     def cycles_per_second(self) -> float:
         """Simulated speed of all `run` calls so far; 0 before the first."""
         return self._run_cycles / self._run_seconds if self._run_seconds else 0.0
+
+    def set_memory(self, timing: MemoryTiming) -> None:
+        """Change the memory's timing; bursts under way are forgotten, contents stay."""
+        self.memory = timing
+        self._native.call(
+            "h_memory",
+            self._storage.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8)),
+            len(self.dram),
+            timing.latency,
+            round(timing.bytes_per_cycle * 65536),
+            timing.jitter,
+            timing.seed,
+        )
 
     def reset(self) -> None:
         """Hold `rst` for eight cycles, drop all bursts in flight; DRAM and faults stay."""
