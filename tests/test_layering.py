@@ -26,7 +26,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "sw.compiler": ("sw.graph", *_CORE_FACTS),
     "sw.runtime": ("sw",),
     "sw.runtime.devices": ("sw", "sim", "fpga", *_CORE_FACTS, "hw.tpu.registers"),
+    "sw.runtime.timeline": ("sw", "sim.trace", "sim.attribution", *_CORE_FACTS),
+    "sw.runtime.plots": ("sw", "sim.attribution", *_CORE_FACTS),
     "sw.cli": OURS,
+    "sw.commands": OURS,
+    "sw.demo": OURS,
     "sw.doctor": ("sim.rtl.toolchain",),
     "systolica": OURS,
 }
