@@ -89,15 +89,17 @@ class RtlSimulator:
             self._restore()
             raise
         seconds = time.perf_counter() - begin
-        status = Status(self._get("status"))
-        self._set("control", Control.CLEAR_INTERRUPT)
-        if Status.ERROR in status:
-            raise TpuError(
+        failure = None
+        if Status.ERROR in Status(self._get("status")):
+            failure = TpuError(
                 Error(self._get("error")),
                 self._get("error_position"),
                 self._get("error_tag"),
                 self._get("error_detail"),
             )
+        self._set("control", Control.CLEAR_INTERRUPT)
+        if failure is not None:
+            raise failure
         counters = {name: self.counter(name) for name in COUNTERS}
         return RunResult(
             self.name,
