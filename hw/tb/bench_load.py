@@ -292,8 +292,8 @@ async def reports_a_fault_once(dut: Any, kind: str) -> None:
 
 
 @cocotb.test
-@cocotb.parametrize(("kind", ["lanes", "before DRAM", "scratchpad"]))
-async def reports_a_fault_in_order(dut: Any, kind: str) -> None:
+@cocotb.parametrize(("rows", [1, 3]), ("kind", ["lanes", "before DRAM", "scratchpad"]))
+async def reports_a_fault_in_order(dut: Any, rows: int, kind: str) -> None:
     """A fault waits for the weights before it, and what fits exactly is no fault."""
     bench = Bench(dut, agents.Timing((5, 5), 0.0), 0.0)
     bench.weights_sink.stall = 2.0
@@ -301,10 +301,10 @@ async def reports_a_fault_in_order(dut: Any, kind: str) -> None:
     n = bench.config.array
     exact = isa.make(
         Opcode.LOAD,
-        rows=3,
+        rows=rows,
         row_bytes=n,
         dram_row_stride=n,
-        address=agents.DRAM_SIZE - 3 * n,
+        address=agents.DRAM_SIZE - rows * n,
         memory=Memory.WEIGHTS,
     )
     bad, code, detail = _bad(bench, kind)
@@ -315,7 +315,7 @@ async def reports_a_fault_in_order(dut: Any, kind: str) -> None:
     bench.weights_sink.stall = 0.0
     await bench.until(lambda: bench.faults.seen)
     assert bench.faults.seen == [(code, 1, bad.tag, detail)]
-    assert len(bench.completed.seen) == 1 and len(bench.weights) == 3
+    assert len(bench.completed.seen) == 1 and len(bench.weights) == rows
 
 
 @cocotb.test
