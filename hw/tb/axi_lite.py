@@ -1,6 +1,7 @@
 """An AXI4-Lite host whose five channels pause independently of each other."""
 
 import random
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from cocotb.triggers import FallingEdge, RisingEdge, gather
@@ -36,6 +37,31 @@ class AxiLiteHost:
         _, value = await gather(self._send("ar", araddr=address), self._receive("r"))
         assert value is not None
         return value
+
+    async def write_ahead(self, writes: Sequence[tuple[int, int]]) -> None:
+        """Many writes, no channel waiting for another: addresses, data and responses drift."""
+        addresses = [("awaddr", address) for address, _ in writes]
+        values = [("wdata", value) for _, value in writes]
+        await gather(
+            self._send_all("aw", addresses),
+            self._send_all("w", values),
+            self._receive_all("b", len(writes)),
+        )
+
+    async def read_ahead(self, addresses: Sequence[int]) -> list[int | None]:
+        """Many reads, the next address offered before the last value is taken."""
+        sends = [("araddr", address) for address in addresses]
+        _, values = await gather(
+            self._send_all("ar", sends), self._receive_all("r", len(addresses))
+        )
+        return values
+
+    async def _send_all(self, channel: str, fields: Iterable[tuple[str, int]]) -> None:
+        for name, value in fields:
+            await self._send(channel, **{name: value})
+
+    async def _receive_all(self, channel: str, count: int) -> list[int | None]:
+        return [await self._receive(channel) for _ in range(count)]
 
     async def _send(self, channel: str, **fields: int) -> None:
         valid, ready = self._pin(f"{channel}valid"), self._pin(f"{channel}ready")

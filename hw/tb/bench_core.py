@@ -20,7 +20,11 @@ from hw.tpu.registers import ADDRESS, COUNTERS, Control, Error, Status
 from hw.tpu.trace import COUNT_BITS, TRACE
 from sim.functional import FunctionalSimulator
 
-CASES = {"tiny": (lambda: Tpu(TpuConfig.parse("tiny")), {"config": "tiny"})}
+CASES = {
+    name: (lambda text=text: Tpu(TpuConfig.parse(text)), {"config": text})
+    # wide: an instruction is one beat, a row a fraction of it
+    for name, text in {"tiny": "tiny", "wide": "tiny,array=8,bus_bits=512"}.items()
+}
 BASE = 0x5000
 DRAM_BYTES = 1 << 15
 
@@ -106,7 +110,7 @@ async def programs_equal_the_oracle(dut: Any, latency: tuple[int, int], stall: f
 
 
 def load(**values: int) -> Instruction:
-    return make(Opcode.LOAD, row_bytes=4, **values)
+    return make(Opcode.LOAD, row_bytes=4, dram_row_stride=4, **values)
 
 
 def halting(*instructions: Instruction) -> bytes:
@@ -118,23 +122,23 @@ async def bus_errors_name_their_instruction(dut: Any) -> None:
     """SLVERR on data, on an instruction and on a write; each time a right run follows."""
     core = Core(dut)
     await core.begin()
-    first = load(address=0x400, rows=4, dram_row_stride=4, row_stride=1, tag=5)
+    first = load(address=0x400, rows=4, row_stride=1, tag=5)
     for memory in Memory:
-        bad = load(address=0x1000, rows=16, dram_row_stride=4, row_stride=1, memory=memory, tag=6)
-        core.ram.bad_reads = {0x1018}
+        bad = load(address=0x1000, rows=32, row_stride=1, memory=memory, tag=6)
+        core.ram.bad_reads = {0x1040}
         assert await core.run_words(halting(first, bad, first)) == Status.ERROR
-        assert await core.error() == (Error.READ_BUS, 1, 6, 0x1018)
+        assert await core.error() == (Error.READ_BUS, 1, 6, 0x1040)
         core.ram.bad_reads = set()
         await core.expect(core.program(2))
-    # the second beat of instruction 3
-    core.ram.bad_reads = {3 * isa.INSTRUCTION_BYTES + 8}
+    # the last beat of instruction 3
+    core.ram.bad_reads = {4 * isa.INSTRUCTION_BYTES - core.config.bus_bytes}
     assert await core.run_words(halting(first, first, first, first)) == Status.ERROR
     code, position, _, detail = await core.error()
     assert (code, position, detail) == (Error.READ_BUS, 3, 3 * isa.INSTRUCTION_BYTES)
     core.ram.bad_reads = set()
-    store = make(Opcode.STORE, address=0x1800, rows=8, row_bytes=4, dram_row_stride=4, row_stride=1,
-                 tag=9)  # fmt: skip
-    core.ram.bad_writes = {0x1810}
+    store = make(Opcode.STORE, address=0x1800, rows=32, row_bytes=4, dram_row_stride=4,
+                 row_stride=1, tag=9)  # fmt: skip
+    core.ram.bad_writes = {0x1840}
     assert await core.run_words(halting(first, store)) == Status.ERROR
     code, position, tag, _ = await core.error()
     assert (code, position, tag) == (Error.WRITE_BUS, 1, 9)
@@ -147,8 +151,12 @@ async def bad_programs_stop_the_core(dut: Any) -> None:
     """Every kind of fault: code, position, tag and detail as the functional simulator gives."""
     core = Core(dut)
     await core.begin()
-    rows, sums = core.config.scratchpad_rows, core.config.accumulator_total_rows
-    tile = load(address=0x400, rows=4, dram_row_stride=4, memory=Memory.WEIGHTS)
+    n, rows, sums = (
+        core.config.array,
+        core.config.scratchpad_rows,
+        core.config.accumulator_total_rows,
+    )
+    tile = load(address=0x400, rows=4, memory=Memory.WEIGHTS)
     fence = make(Opcode.FENCE, tag=3)
     cases = [
         (b"\xff" * 64, Error.ILLEGAL_INSTRUCTION, 0xFFFF, 0),
@@ -157,7 +165,7 @@ async def bad_programs_stop_the_core(dut: Any) -> None:
         (load(base=core.config.parameter_subrows, memory=Memory.PARAMETERS, tag=4),
          Error.PARAMETER_RANGE, 4, core.config.parameter_subrows),
         (load(address=DRAM_BYTES - 3, tag=4), Error.DRAM_RANGE, 4, DRAM_BYTES - 3),
-        (load(lane=1, tag=4), Error.ILLEGAL_OPERAND, 4, 5),
+        (load(lane=n - 3, tag=4), Error.ILLEGAL_OPERAND, 4, n + 1),
         (make(Opcode.MATMUL, accumulator=sums, width=1, tag=2), Error.ACCUMULATOR_RANGE, 2, sums),
         (make(Opcode.MATMUL, source=rows, width=1, tag=2), Error.SCRATCHPAD_RANGE, 2, rows),
         (make(Opcode.VECTOR, convert=1, base=sums, tag=2), Error.ACCUMULATOR_RANGE, 2, sums),
@@ -190,7 +198,7 @@ async def nothing_behind_halt_matters(dut: Any) -> None:
     """A program may be shorter than its buffer: garbage and bus errors behind HALT are not run."""
     core = Core(dut)
     await core.begin()
-    tile = load(address=0x800, rows=4, dram_row_stride=4)
+    tile = load(address=0x800, rows=4)
     for behind in (b"\x00" * 64, b"\xff" * 256, isa.assemble([tile] * 3)):
         assert await core.run_words(halting(tile) + behind) == Status.DONE
         assert await core.read("instructions") == 2
