@@ -6,6 +6,7 @@ session first uses them.
 
 # ruff: noqa: F401 (a face only passes names on)
 
+import importlib
 from types import SimpleNamespace
 
 from sw.graph import errors
@@ -199,3 +200,6 @@ train = SimpleNamespace(
     MomentumOptimizer=_train.MomentumOptimizer,
     Optimizer=_train.Optimizer,
 )
+
+if __name__ == "__main__":  # python -m systolica
+    importlib.import_module("sw.cli").main()
