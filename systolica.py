@@ -149,6 +149,7 @@ from sw.graph.ops.variables import (
 from sw.graph.shapes import Shape as TensorShape
 from sw.graph.tensor import Tensor
 from sw.runtime.config import SessionConfig
+from sw.runtime.report import ProgramReport, RunReport, run_report
 from sw.runtime.session import (
     InteractiveSession,
     RunMetadata,

@@ -1,9 +1,10 @@
 """Softmax regression on real handwritten digits: the program of the 2016 TensorFlow talk.
 
-    python examples/softmax_regression.py [--device /cpu:0] [--steps 2000]
+    python examples/softmax_regression.py [--device /cpu:0 | /tpu:0] [--steps 2000]
 
 Trains on 8x8 digits (scikit-learn's copy of the UCI set) on the CPU, then classifies held-out ones
-with the product on `--device`, and prints the share it got right.
+with the product on `--device`, and prints the share it got right. On "/tpu:0" the product is
+quantised to int8 at the border and computed by the core.
 """
 
 import argparse

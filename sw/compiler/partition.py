@@ -2,8 +2,8 @@
 
 Within one device the ops are cut into stages, so that the partitions form a DAG even when values
 go to a device and back. A value has one Send and is transferred once per (tensor, device),
-however many of that device's ops or stages use it. Constants are copied to every partition that
-uses them and never sent.
+however many of that device's ops or stages use it. Constants, and constants dequantised, are
+copied to every partition that uses them and never sent.
 """
 
 from __future__ import annotations
@@ -49,12 +49,25 @@ class Plan:
     fallback: tuple[Fallback, ...]
 
 
-def _stages(unit: Unit) -> dict[Operation, tuple[str, int]]:
+def _rootless(unit: Unit) -> set[Operation]:
+    """Constants, and quantised constants with their dequantize ops: a device needs to see both
+    together to know its weights."""
+    return {
+        op
+        for op in unit.graph.get_operations()
+        if op.type == "const"
+        or op.type == "dequantize_linear"
+        and all(t.op.type == "const" for t in op.inputs)
+        and not op.control_inputs
+    }
+
+
+def _stages(unit: Unit, rootless: set[Operation]) -> dict[Operation, tuple[str, int]]:
     """Each op's (device, stage); an edge never goes to a lower stage, and a change of device
     goes to a higher one."""
     stages: dict[Operation, tuple[str, int]] = {}
     for op in unit.graph.get_operations():
-        if op.type in ("feed", "const"):
+        if op.type == "feed" or op in rootless:
             continue
         stage = 0
         for before in [t.op for t in op.inputs] + list(op.control_inputs):
@@ -82,10 +95,11 @@ class _Cutter:
     """The work of `partition`: places ops one by one, adding Recvs as inputs need them."""
 
     def __init__(self, unit: Unit) -> None:
-        self.stages = _stages(unit)
+        self.rootless = _rootless(unit)
+        self.stages = _stages(unit, self.rootless)
         where = sorted(set(self.stages.values()), key=lambda s: (s[1], s[0]))
         if not where:
-            where = [(t.op.device, 0) for t in unit.fetches if t.op.type == "const"][:1]
+            where = [(t.op.device, 0) for t in unit.fetches if t.op in self.rootless][:1]
         self.order = {stage: index for index, stage in enumerate(where)}
         self.parts = [_Part(device) for device, _ in where]
         self.transfers: dict[str, None] = {}
@@ -96,8 +110,8 @@ class _Cutter:
         """The tensor of `part` that holds the value of the unit's `tensor`."""
         if tensor in part.tensors:
             return part.tensors[tensor]
-        if tensor.op.type == "const":
-            return self.place(part, tensor.op).outputs[0]
+        if tensor.op in self.rootless:
+            return self.place(part, tensor.op).outputs[tensor.index]
         if tensor.op.type == "feed":
             key = FEED + tensor.op.attrs["tensor"]
         else:

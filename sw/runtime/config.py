@@ -13,8 +13,10 @@ TPU_ENGINES = ("functional", "timing", "rtl")
 @dataclass(frozen=True)
 class SessionConfig:
     """`tpu`: the engine behind "/tpu:0": "functional", "timing", "rtl" or "fpga:<port>".
-    `tpu_config`: the core's TpuConfig (None: its default). `memory`: the memory model's
-    parameters (None: its default). `verify`: run programs on two engines and compare."""
+    `tpu_config`: the core's TpuConfig or a preset with overrides ("default,array=8"; None:
+    "default"). `memory`: a MemoryTiming or its text ("latency=30"; None: its default). `verify`:
+    run every program on the functional and the RTL engine and compare every byte. The TPU's own
+    parameters are checked when the session first uses it."""
 
     tpu: str = "functional"
     tpu_config: Any = None

@@ -162,6 +162,12 @@ class Session:
         """Full names of the devices of this session."""
         return list(self.devices.names)
 
+    @property
+    def tpu_reports(self) -> list[Any]:
+        """A `sw.runtime.report.ProgramReport` for each TPU program that this session has run."""
+        made = self.devices.made()
+        return [item for device in made for item in getattr(device, "reports", list)()]
+
     # --- lifetime -----------------------------------------------------------------------------
 
     def as_default(self) -> Any:

@@ -51,6 +51,11 @@ class DeviceSet:
             device: Device = self._made[name]
             return device
 
+    def made(self) -> list[Device]:
+        """The devices that have been used so far."""
+        with self._lock:
+            return list(self._made.values())
+
     def supports(self, name: str, op: Operation) -> str | None:
         """None when the device takes `op`, else the reason why not."""
         return self.get(name).supports(op)

@@ -1,0 +1,289 @@
+"""Lower: the front half of the TPU compiler, from a partition to steps.
+
+    specialise (shapes of this run) -> legalise (few ops) -> fuse (groups) -> quantise (numbers)
+    -> steps (programs and what the host does between them)
+
+Layers whose inputs come from each other form one program; a value that only the host can give
+(a feed, a reshape that moves channels) starts the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sw.compiler.tpu.fuse import Group, Scaled, Weights, fuse, scaled, weights_of
+from sw.compiler.tpu.layers import (
+    MOST_STEP,
+    Activation,
+    CompileError,
+    Convolution,
+    Layer,
+    Network,
+    Shape,
+    result_size,
+)
+from sw.compiler.tpu.legalise import legalise
+from sw.compiler.tpu.quantise import (
+    accumulated,
+    geometry,
+    parameters,
+    pool,
+    requantised,
+    required_weights,
+)
+from sw.compiler.tpu.specialise import SOURCES, specialise
+from sw.compiler.tpu.steps import DynamicStep, HostStep, Lowered, NetworkStep, Result, Step
+from sw.compiler.tpu.steps import render as render_steps
+from sw.compiler.tpu.support import LINEAR
+from sw.compiler.unit import Unit, render
+from sw.graph.graph import Graph
+from sw.graph.operation import Operation
+from sw.graph.tensor import Tensor
+
+Dump = Callable[[str, str], None]
+
+
+def lower(graph: Graph, shapes: Mapping[str, tuple[int, ...]], dump: Dump | None = None) -> Lowered:
+    """The steps of a partition's graph whose sources have `shapes` (by op name).
+
+    `dump(pass, text)` sees the graph after each pass. Raises `ShapeError` for shapes that do not
+    fit and `InvalidArgumentError` for scales without a meaning, naming the op.
+    """
+    graph = specialise(graph, shapes)
+    if dump:
+        dump("specialise", render(Unit(graph)))
+    graph = legalise(graph)
+    if dump:
+        dump("legalise", render(Unit(graph)))
+    groups = fuse(graph)
+    if dump:
+        text = (f"{op.name} closes {g.linear or g.pools[0]}" for op, g in groups.items())
+        dump("fuse", "\n".join(text))
+    lowered = _Lowering(graph, groups).finish()
+    if dump:
+        dump("steps", render_steps(lowered))
+    return lowered
+
+
+@dataclass(eq=False)
+class _Program:
+    """A network while it is being filled."""
+
+    activations: dict[str, Activation] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
+    layers: list[Layer] = field(default_factory=list)
+    results: dict[str, Result] = field(default_factory=dict)
+    ops: list[Operation] = field(default_factory=list)
+
+    def step(self) -> NetworkStep:
+        network = Network(
+            tuple(self.inputs),
+            tuple(self.layers),
+            tuple(self.results),
+            tuple(self.activations.values()),
+        )
+        results = tuple(self.results.values())
+        return NetworkStep(network, tuple(self.inputs.items()), results, tuple(self.ops))
+
+
+@dataclass(frozen=True)
+class _Held:
+    """An int8 tensor that a program has: its stage and the activation it is there."""
+
+    stage: int
+    activation: Activation
+
+
+class _Lowering:
+    """The walk over a legalised graph. Even stages are the host's, odd ones programs."""
+
+    def __init__(self, graph: Graph, groups: dict[Operation, Group]) -> None:
+        self.graph, self.groups = graph, groups
+        self.absorbed: set[Operation] = set()
+        self.constants: dict[str, np.ndarray] = {}
+        self.inputs: dict[str, str] = {}
+        self.outputs: dict[str, str] = {}
+        self.stage: dict[Tensor, int] = {}
+        self.held: dict[Tensor, _Held] = {}
+        self.host: dict[int, list[Step]] = {}
+        self.programs: dict[int, _Program] = {}
+        for group in groups.values():
+            op = group.quantise.inputs[0].op
+            while op is not group.linear and op.type != "dequantize_linear":
+                self.absorbed.add(op)
+                op = op.inputs[0].op
+            if group.linear is not None:
+                self.absorbed.add(group.linear)
+
+    def finish(self) -> Lowered:
+        """Visit every op; what only the chip needs (dequantised weights) is never computed."""
+        for op in self.graph.get_operations():
+            self._visit(op)
+        steps: list[Step] = []
+        for stage in sorted({*self.host, *self.programs}):
+            steps += self.host.get(stage, [])
+            if stage in self.programs:
+                steps.append(self.programs[stage].step())
+        return Lowered(tuple(steps), self.constants, self.inputs, self.outputs)
+
+    def _visit(self, op: Operation) -> None:
+        if op.type == "const":
+            self.constants[op.outputs[0].name] = op.attrs["value"]
+            self.stage[op.outputs[0]] = 0
+        elif op.type in SOURCES:
+            self.inputs[op.name] = op.outputs[0].name
+            self.stage[op.outputs[0]] = 0
+        elif op.type == "send":
+            self._value(op.inputs[0])
+            self.outputs[op.attrs["key"]] = op.inputs[0].name
+        elif op in self.groups:
+            self._group(self.groups[op])
+        elif op.type in LINEAR and op not in self.absorbed:
+            self._linear(op)
+        elif op.type in ("quantize_linear", "bias_add", "relu", "relu6", "max_pool"):
+            if op not in self.absorbed:
+                self._on_host(op)
+        # dequantize, reshape and transpose happen where and when their result is needed
+
+    # --- values on the host ---------------------------------------------------------------------
+
+    def _value(self, tensor: Tensor) -> int:
+        """Have the value of `tensor` on the host; the stage in which it is there."""
+        if tensor not in self.stage:
+            held = self.held.get(tensor)
+            if held is None:
+                self._on_host(tensor.op)
+            else:
+                program = self.programs[held.stage]
+                name = held.activation.name
+                program.results[name] = Result(name, tensor.name, tensor.shape.sizes())
+                self.stage[tensor] = held.stage + 1
+        return self.stage[tensor]
+
+    def _on_host(self, op: Operation) -> None:
+        stage = max((self._value(tensor) for tensor in op.inputs), default=0)
+        self.host.setdefault(stage, []).append(HostStep(op))
+        self.stage.update(dict.fromkeys(op.outputs, stage))
+
+    # --- linear ops -----------------------------------------------------------------------------
+
+    def _linear(self, op: Operation) -> None:
+        """A linear op whose result is float32: its accumulators come back to the host."""
+        result = op.outputs[0]
+        if any(0 in tensor.shape.sizes() for tensor in (*op.inputs, result)):
+            self._on_host(op)
+            return
+        source, weights = scaled(op.inputs[0]), weights_of(op)
+        if source is None or weights is None:
+            stage = max(self._value(tensor) for tensor in op.inputs)
+            names = (op.inputs[0].name, op.inputs[1].name, result.name)
+            sizes = op.inputs[0].shape.sizes()
+            kernel = op.inputs[1].shape.sizes()
+            extra = geometry(op, sizes, (kernel[0], kernel[1])) if op.type == "conv2d" else {}
+            self.host.setdefault(stage, []).append(DynamicStep(op, *names, **extra))
+            self.stage[result] = stage
+            return
+        stage, layer = self._layer(op, source, weights)
+        layer, correction, scale = accumulated(source, weights, layer)
+        program = self.programs[stage]
+        self._add(program, layer, op, 1.0, 0)
+        program.results[layer.output] = Result(
+            layer.output, result.name, result.shape.sizes(), correction, scale
+        )
+        self.stage[result] = stage + 1
+
+    def _group(self, group: Group) -> None:
+        """A fused group: its result stays on the chip."""
+        target = parameters(group.quantise)
+        assert target is not None
+        if group.linear is None:
+            first = group.pools[0]
+            shape = first.inputs[0].shape.sizes()
+            stage, activation = self._activation(group.source, shape, exact=True)
+        else:
+            op = group.linear
+            stage, layer = self._layer(op, group.source, required_weights(op))
+            layer = requantised(group, layer)
+            activation = self._add(self.programs[stage], layer, op, *target)
+        program = self.programs[stage]
+        for op in group.pools:
+            layer_of_pool = pool(op, activation.shape, activation.name, op.outputs[0].name)
+            activation = self._add(program, layer_of_pool, op, *target)
+        self.held[group.quantise.outputs[0]] = _Held(stage, activation)
+
+    def _layer(self, op: Operation, source: Scaled, weights: Weights) -> tuple[int, Convolution]:
+        """The stage and the layer of a linear op, with its codes and geometry only."""
+        x = op.inputs[0].shape.sizes()
+        if op.type == "conv2d":
+            stage, activation = self._activation(source, x, exact=True)
+            kernel = (weights.codes.shape[0], weights.codes.shape[1])
+            extra, codes = geometry(op, x, kernel), weights.codes
+        else:
+            stage, activation = self._activation(source, x, exact=False)
+            spread = activation.shape[3] != x[-1]
+            side = activation.shape[1:3] if spread else (1, 1)
+            codes = weights.codes.reshape(*side, activation.shape[3], -1)
+            extra = {}
+        return stage, Convolution(op.name, activation.name, op.outputs[0].name, codes, **extra)
+
+    @staticmethod
+    def _add(
+        program: _Program, layer: Layer, op: Operation, scale: float, zero_point: int
+    ) -> Activation:
+        """Put a layer at the end of a program; the activation that it makes."""
+        x = program.activations[layer.input].shape
+        axes = zip(x[1:3], layer.kernel, layer.strides, layer.dilations, layer.padding, strict=True)
+        sizes = [result_size(*axis) for axis in axes]
+        channels = layer.weights.shape[3] if isinstance(layer, Convolution) else x[3]
+        made = Activation(layer.output, (x[0], sizes[0], sizes[1], channels), scale, zero_point)
+        program.activations[made.name] = made
+        program.layers.append(layer)
+        program.ops.append(op)
+        return made
+
+    # --- activations ----------------------------------------------------------------------------
+
+    def _activation(
+        self, source: Scaled, logical: tuple[int, ...], exact: bool
+    ) -> tuple[int, Activation]:
+        """The stage and the activation in it that holds `source` as a layer reads it.
+
+        `logical` is the shape in which the op sees it: exactly that for a convolution, its
+        channels (or a whole feature map) as the last axis for a matmul.
+        """
+        held = self.held.get(source.tensor)
+        if held is not None:
+            item = held.activation
+            same = (item.scale, item.zero_point) == (source.scale, source.zero_point)
+            if same and _readable(item.shape, logical, exact):
+                return held.stage, item
+        stage = self._value(source.tensor) + 1
+        program = self.programs.setdefault(stage, _Program())
+        shape: Shape = (1, 1, int(np.prod(logical[:-1])), logical[-1])
+        if exact:
+            shape = (logical[0], logical[1], logical[2], logical[3])
+        name = source.tensor.name
+        taken = program.activations.get(name)
+        wanted = Activation(name, shape, source.scale, source.zero_point)
+        if taken is not None and taken != wanted:
+            name = f"{name}/{'x'.join(map(str, shape))}/{source.zero_point}/{source.scale!r}"
+            wanted = Activation(name, shape, source.scale, source.zero_point)
+        program.activations[name] = wanted
+        program.inputs[name] = source.tensor.name
+        return stage, wanted
+
+
+def _readable(shape: Shape, logical: tuple[int, ...], exact: bool) -> bool:
+    """Whether a layer can read an activation of `shape` as an operand of shape `logical`."""
+    if exact:
+        return shape == logical
+    if shape[3] == logical[-1]:
+        return True
+    covered = (shape[0], shape[1] * shape[2] * shape[3])
+    return logical == covered and max(shape[1:3]) <= MOST_STEP
+
+
+__all__ = ["CompileError", "Lowered", "lower"]

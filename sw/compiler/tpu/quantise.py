@@ -1,0 +1,93 @@
+"""Quantise: the numbers of a layer from the scales around it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hw.tpu import numerics
+from sw.compiler.tpu.fuse import Group, Scaled, Weights, bias_codes, parameters, weights_of
+from sw.compiler.tpu.layers import Convolution, MaxPool
+from sw.graph.errors import InvalidArgumentError
+from sw.graph.operation import Operation
+from sw.graph.ops.windows import Window
+from sw.graph.tensor import Tensor
+
+_INT32 = np.iinfo(np.int32)
+
+
+def geometry(op: Operation, image: tuple[int, ...], kernel: tuple[int, int]) -> dict[str, Any]:
+    """Strides, explicit padding and (of a convolution) dilations on an image NHWC."""
+    dilations = op.attrs.get("dilations", (1, 1))
+    window = Window(kernel, op.attrs["strides"], dilations, op.attrs["padding"])
+    found = {
+        "strides": op.attrs["strides"],
+        "padding": (window.pads(0, image[1]), window.pads(1, image[2])),
+    }
+    return found if op.type == "max_pool" else {**found, "dilations": dilations}
+
+
+def required_weights(op: Operation) -> Weights:
+    """The constant weights of an op that fusion has found to have some."""
+    weights = weights_of(op)
+    assert weights is not None
+    return weights
+
+
+def bias_at(bias: Tensor, scale: NDArray[np.float32]) -> NDArray[np.int32]:
+    """A constant bias as int32 `[cout]` at `scale` (s_x * s_w per channel), saturated."""
+    found = bias_codes(bias)
+    assert found is not None
+    values, own = found
+    if own is not None and np.array_equal(np.broadcast_to(own, scale.shape), scale):
+        return values.astype(np.int32)
+    real = values.astype(np.float64) * (1.0 if own is None else own.astype(np.float64))
+    steps = np.rint(real / scale.astype(np.float64))
+    return np.clip(steps, _INT32.min, _INT32.max).astype(np.int32)
+
+
+def clamp(clamps: tuple[str, ...], scale: float, zero_point: int) -> tuple[int, int]:
+    """The int8 limits that relu and relu6 become behind a requantisation to `scale`."""
+    low, high = numerics.INT8_MIN, numerics.INT8_MAX
+    if clamps:
+        low = zero_point
+    if "relu6" in clamps:
+        high = max(low, int(numerics.quantize(np.float32(6.0), np.float32(scale), zero_point)))
+    return low, high
+
+
+def requantised(group: Group, layer: Convolution) -> Convolution:
+    """`layer` (codes and geometry) with the bias, scale and clamp of its group."""
+    assert group.linear is not None
+    target = parameters(group.quantise)
+    assert target is not None
+    weights = required_weights(group.linear)
+    try:
+        scale = numerics.effective_scale(group.source.scale, weights.scale, target[0])
+    except ValueError as error:
+        where = group.linear.where()
+        raise InvalidArgumentError(f"op {where}: {error}", group.linear) from None
+    bias = None
+    if group.bias is not None:
+        bias = bias_at(group.bias, np.float32(group.source.scale) * weights.scale)
+    low, high = clamp(group.clamps, *target)
+    return replace(layer, bias=bias, scale=scale, low=low, high=high)
+
+
+def accumulated(
+    source: Scaled, weights: Weights, layer: Convolution
+) -> tuple[Convolution, NDArray[np.int32], NDArray[np.float32]]:
+    """`layer` without requantisation, and the correction and scale that make its int32 output
+    float32."""
+    raw = replace(layer, accumulators=True)
+    scale = np.float32(source.scale) * weights.scale
+    return raw, raw.correction(source.zero_point), scale
+
+
+def pool(op: Operation, image: tuple[int, ...], source: str, result: str) -> MaxPool:
+    """A max_pool op as a layer."""
+    ksize = op.attrs["ksize"]
+    return MaxPool(op.name, source, result, ksize, **geometry(op, image, ksize))

@@ -1,0 +1,205 @@
+"""The TPU device: a partition becomes programs for the core and float work at their border.
+
+Shapes are known when values arrive, so a partition is lowered once per set of input shapes.
+Programs are compiled once per content and stay in DRAM with their weights; a run writes inputs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hw.tpu.config import TpuConfig
+from hw.tpu.program import TpuProgram
+from sw.compiler.partition import Partition
+from sw.compiler.tpu.compile import compile_network
+from sw.compiler.tpu.layers import CompileError, Convolution, Network
+from sw.compiler.tpu.lower import lower
+from sw.compiler.tpu.steps import DynamicStep, HostStep, Lowered, NetworkStep
+from sw.compiler.tpu.support import unsupported
+from sw.graph.errors import InvalidArgumentError, OpError, ResourceExhaustedError
+from sw.graph.operation import Operation
+from sw.graph.state import Container
+from sw.runtime.config import SessionConfig
+from sw.runtime.devices.tpu_driver import Driver
+from sw.runtime.devices.tpu_dynamic import (
+    DynamicWeights,
+    compile_dynamic,
+    finish,
+    geometry,
+    given_name,
+    quantise_input,
+    quantise_weights,
+    require_finite,
+)
+from sw.runtime.devices.tpu_engines import core_of
+from sw.runtime.report import ProgramReport
+
+MOST_SHAPES = 64
+"""Sets of input shapes for which a partition keeps what it was lowered to."""
+
+
+class TpuDevice:
+    """The core "/tpu:0" of a session, on the engine that its `SessionConfig` names.
+
+    Raises `InvalidArgumentError` for an impossible configuration and `UnimplementedError` for an
+    engine that is not there.
+    """
+
+    kind = "tpu"
+
+    def __init__(self, name: str, config: SessionConfig, resources: Container) -> None:
+        self.name = name
+        self.core: TpuConfig = core_of(config)
+        self.driver = Driver(config, self.core)
+        self._programs: dict[Any, TpuProgram] = {}
+
+    def supports(self, op: Operation) -> str | None:
+        """None when the TPU takes `op`, else the reason in words."""
+        return unsupported(op)
+
+    def compile(self, partition: Partition) -> TpuExecutable:
+        """The partition, still to be lowered for the shapes that it meets."""
+        return TpuExecutable(self, partition)
+
+    def program(self, key: Any, make: Any, ops: Sequence[Operation]) -> TpuProgram:
+        """The program under `key`, compiled by `make()` the first time.
+
+        Raises `ResourceExhaustedError` naming the op if a layer does not fit the core.
+        """
+        if key not in self._programs:
+            try:
+                self._programs[key] = make()
+            except CompileError as error:
+                op = next((o for o in ops if repr(o.name) in str(error)), ops[0])
+                raise ResourceExhaustedError(
+                    f"op {op.where()} does not fit the core {self.core.name!r}: {error}", op
+                ) from None
+        return self._programs[key]
+
+    def reports(self) -> list[ProgramReport]:
+        """What each program has cost so far."""
+        return self.driver.reports()
+
+    def close(self) -> None:
+        """Give back the engines and forget the programs."""
+        self.driver.close()
+        self._programs.clear()
+
+
+class TpuExecutable:
+    """A partition on the TPU. `lowered` holds its steps by the inputs' shapes."""
+
+    def __init__(self, device: TpuDevice, partition: Partition) -> None:
+        self.device, self.partition = device, partition
+        receivers = {op.attrs["key"]: op for op in partition.graph.get_operations() if _recv(op)}
+        self.sources = [receivers[key].name for key in partition.inputs]
+        self.lowered: dict[tuple[tuple[int, ...], ...], Lowered] = {}
+        self._keys: dict[NetworkStep, str] = {}
+        self._weights: dict[str, tuple[Any, DynamicWeights]] = {}
+        self._lock = threading.Lock()
+
+    def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
+        """Outputs for inputs; errors name the op and leave the session usable."""
+        lowered = self._lower(tuple(np.shape(value) for value in inputs))
+        values: dict[str, Any] = dict(lowered.constants)
+        for name, value in zip(self.sources, inputs, strict=True):
+            values[lowered.inputs[name]] = value
+        for step in lowered.steps:
+            if isinstance(step, HostStep):
+                self._host(step, values)
+            elif isinstance(step, DynamicStep):
+                self._dynamic(step, values, step.weights in lowered.constants)
+            else:
+                self._network(step, values)
+        return [values[lowered.outputs[key]] for key in self.partition.outputs]
+
+    def _lower(self, shapes: tuple[tuple[int, ...], ...]) -> Lowered:
+        with self._lock:
+            if shapes not in self.lowered:
+                if len(self.lowered) >= MOST_SHAPES:
+                    self.lowered.clear()
+                    self._keys.clear()
+                named = dict(zip(self.sources, shapes, strict=True))
+                self.lowered[shapes] = lower(self.partition.graph, named)
+            return self.lowered[shapes]
+
+    @staticmethod
+    def _host(step: HostStep, values: dict[str, Any]) -> None:
+        op = step.op
+        given = [values[name] for name in step.inputs]
+        if op.type == "quantize_linear":
+            require_finite(np.asarray(given[0]), op, f"input {given_name(step.inputs[0])!r}")
+        try:
+            with np.errstate(all="ignore"):
+                values[step.outputs[0]] = op.op_def.bind(np, op.attrs)(*given)
+        except OpError as error:
+            raise type(error)(f"{error.message} [op {op.where()}]", op) from error
+        except (ValueError, TypeError) as error:
+            raise InvalidArgumentError(f"op {op.where()} failed: {error}", op) from error
+
+    def _network(self, step: NetworkStep, values: dict[str, Any]) -> None:
+        device = self.device
+        key = self._keys.get(step) or fingerprint(step.network)
+        self._keys[step] = key
+        program = device.program(key, lambda: compile_network(step.network, device.core), step.ops)
+        ports = {port.name: port for port in program.inputs}
+        given = {port: values[value].reshape(ports[port].shape) for port, value in step.inputs}
+        outputs = device.driver.run(key, program, given, step.ops)
+        for result in step.results:
+            found: Any = outputs[result.port]
+            if result.correction is not None and result.scale is not None:
+                total = found.astype(np.int32) + result.correction
+                found = total.astype(np.float32) * result.scale
+            values[result.value] = found.reshape(result.shape)
+
+    def _dynamic(self, step: DynamicStep, values: dict[str, Any], constant: bool) -> None:
+        device = self.device
+        x = quantise_input(step, np.asarray(values[step.x]))
+        weights = self._quantised(step, np.asarray(values[step.weights]), constant)
+        shape = geometry(step, x, weights)
+        program = device.program(
+            shape, lambda: compile_dynamic(step, x, weights, device.core), (step.op,)
+        )
+        slot = (step.op.name, *shape)
+        patch = (weights, weights.packed)
+        found = device.driver.run(slot, program, {"x": x.codes}, (step.op,), patch)["y"]
+        result = finish(found.astype(np.int32), x, weights)
+        values[step.result] = result.reshape(*step.op.outputs[0].shape.sizes())
+
+    def _quantised(
+        self, step: DynamicStep, weights: NDArray[np.float32], constant: bool
+    ) -> DynamicWeights:
+        """Weights quantised again only when they are others: nobody writes to a constant or to a
+        read-only array (a variable's value)."""
+        known = self._weights.get(step.op.name)
+        fixed = constant or not weights.flags.writeable
+        if known is not None and fixed and known[0] is weights:
+            return known[1]
+        made = quantise_weights(step, weights, self.device.core.array)
+        self._weights[step.op.name] = (weights, made)
+        return made
+
+
+def _recv(op: Operation) -> bool:
+    return op.type == "recv"
+
+
+def fingerprint(network: Network) -> str:
+    """A digest of everything that the program of `network` depends on."""
+    digest = hashlib.sha256()
+    digest.update(repr((network.inputs, network.outputs, network.activations)).encode())
+    for layer in network.layers:
+        fields = {k: v for k, v in vars(layer).items() if not isinstance(v, np.ndarray)}
+        digest.update(repr((type(layer).__name__, fields)).encode())
+        if isinstance(layer, Convolution):
+            for values in (layer.weights, layer.bias, layer.scale):
+                if values is not None:
+                    digest.update(repr((values.dtype.str, values.shape)).encode())
+                    digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
