@@ -8,6 +8,7 @@ session first uses them.
 
 import importlib
 from types import SimpleNamespace
+from typing import Any
 
 from sw.graph import errors
 from sw.graph import train as _train
@@ -149,6 +150,7 @@ from sw.graph.ops.variables import (
 from sw.graph.shapes import Shape as TensorShape
 from sw.graph.tensor import Tensor
 from sw.runtime.config import SessionConfig
+from sw.runtime.quantize import quantize
 from sw.runtime.report import ProgramReport, RunReport, run_report
 from sw.runtime.session import (
     InteractiveSession,
@@ -201,6 +203,18 @@ train = SimpleNamespace(
     MomentumOptimizer=_train.MomentumOptimizer,
     Optimizer=_train.Optimizer,
 )
+
+# Names whose modules bring the core's description along, which few users need.
+_LATER = {"compile": ("sw.compiler.tpu.ahead", "compile_graph")}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'systolica' has no attribute {name!r}")
+    module, attribute = _LATER[name]
+    found = globals()[name] = getattr(importlib.import_module(module), attribute)
+    return found
+
 
 if __name__ == "__main__":  # python -m systolica
     importlib.import_module("sw.cli").main()

@@ -59,14 +59,30 @@ def parameters(op: Operation) -> tuple[float, int] | None:
 
 
 def scaled(tensor: Tensor) -> Scaled | None:
-    """The int8 tensor that `tensor` dequantises, through reshapes; None if it is not quantised."""
+    """The int8 tensor that `tensor` dequantises, through reshapes, also through those between
+    a dequantize and a quantize op of one scale; None if it is not quantised."""
     while tensor.op.type == "reshape":
         tensor = tensor.op.inputs[0]
     op = tensor.op
     if op.type != "dequantize_linear" or op.inputs[0].dtype.name != "int8":
         return None
     found = parameters(op)
-    return None if found is None else Scaled(op.inputs[0], *found)
+    if found is None:
+        return None
+    before = round_trip(op.inputs[0].op)
+    if before is not None and (before.scale, before.zero_point) == found:
+        return before
+    return Scaled(op.inputs[0], *found)
+
+
+def round_trip(op: Operation) -> Scaled | None:
+    """What a quantize op only reshapes: the int8 tensor whose values it quantises again with the
+    scale that they have; None if it does something."""
+    if op.type != "quantize_linear":
+        return None
+    before = scaled(op.inputs[0])
+    same = before is not None and parameters(op) == (before.scale, before.zero_point)
+    return before if same else None
 
 
 def weights_of(op: Operation) -> Weights | None:

@@ -10,11 +10,11 @@ Layers whose inputs come from each other form one program; a value that only the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from sw.compiler.tpu.fuse import Group, Scaled, Weights, fuse, scaled, weights_of
+from sw.compiler.tpu.fuse import Group, Scaled, Weights, fuse, round_trip, scaled, weights_of
 from sw.compiler.tpu.layers import (
     MOST_STEP,
     Activation,
@@ -37,7 +37,7 @@ from sw.compiler.tpu.quantise import (
 from sw.compiler.tpu.specialise import SOURCES, specialise
 from sw.compiler.tpu.steps import DynamicStep, HostStep, Lowered, NetworkStep, Result, Step
 from sw.compiler.tpu.steps import render as render_steps
-from sw.compiler.tpu.support import LINEAR
+from sw.compiler.tpu.support import LINEAR, original_name
 from sw.compiler.unit import Unit, render
 from sw.graph.graph import Graph
 from sw.graph.operation import Operation
@@ -144,7 +144,7 @@ class _Lowering:
         elif op.type in LINEAR and op not in self.absorbed:
             self._linear(op)
         elif op.type in ("quantize_linear", "bias_add", "relu", "relu6", "max_pool"):
-            if op not in self.absorbed:
+            if op not in self.absorbed and round_trip(op) is None:
                 self._on_host(op)
         # dequantize, reshape and transpose happen where and when their result is needed
 
@@ -199,6 +199,7 @@ class _Lowering:
         """A fused group: its result stays on the chip."""
         target = parameters(group.quantise)
         assert target is not None
+        result = group.quantise.outputs[0].name
         if group.linear is None:
             first = group.pools[0]
             shape = first.inputs[0].shape.sizes()
@@ -207,10 +208,13 @@ class _Lowering:
             op = group.linear
             stage, layer = self._layer(op, group.source, required_weights(op))
             layer = requantised(group, layer)
+            if not group.pools:
+                layer = replace(layer, output=result)
             activation = self._add(self.programs[stage], layer, op, *target)
         program = self.programs[stage]
         for op in group.pools:
-            layer_of_pool = pool(op, activation.shape, activation.name, op.outputs[0].name)
+            name = result if op is group.pools[-1] else op.outputs[0].name
+            layer_of_pool = pool(op, activation.shape, activation.name, name)
             activation = self._add(program, layer_of_pool, op, *target)
         self.held[group.quantise.outputs[0]] = _Held(stage, activation)
 
@@ -227,7 +231,8 @@ class _Lowering:
             side = activation.shape[1:3] if spread else (1, 1)
             codes = weights.codes.reshape(*side, activation.shape[3], -1)
             extra = {}
-        return stage, Convolution(op.name, activation.name, op.outputs[0].name, codes, **extra)
+        name = original_name(op)
+        return stage, Convolution(name, activation.name, op.outputs[0].name, codes, **extra)
 
     @staticmethod
     def _add(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hw.tpu import numerics
 from sw.compiler.tpu.fuse import Group, Scaled, Weights, bias_codes, parameters, weights_of
 from sw.compiler.tpu.layers import Convolution, MaxPool
+from sw.compiler.tpu.support import original_name
 from sw.graph.errors import InvalidArgumentError
 from sw.graph.operation import Operation
 from sw.graph.ops.windows import Window
@@ -90,4 +91,4 @@ def accumulated(
 def pool(op: Operation, image: tuple[int, ...], source: str, result: str) -> MaxPool:
     """A max_pool op as a layer."""
     ksize = op.attrs["ksize"]
-    return MaxPool(op.name, source, result, ksize, **geometry(op, image, ksize))
+    return MaxPool(original_name(op), source, result, ksize, **geometry(op, image, ksize))

@@ -17,6 +17,8 @@ LINEAR = ("matmul", "conv2d")
 VIEWS = ("identity", "stop_gradient", "reshape", "squeeze", "expand_dims")
 EPILOGUE = ("bias_add", "add", "relu", "relu6", "max_pool")
 BORDER = ("quantize_linear", "dequantize_linear")
+FLOAT_SUFFIX = "/float"
+"""Ends the name of an op whose own name its dequantised result has taken over."""
 QLINEAR = ("qlinear_conv", "qlinear_matmul")
 
 
@@ -35,6 +37,11 @@ def unsupported(op: Operation) -> str | None:
     if op.type in EPILOGUE:
         return _epilogue(op)
     return f"the TPU has no {op.type}"
+
+
+def original_name(op: Operation) -> str:
+    """What the user calls `op`."""
+    return op.name.removesuffix(FLOAT_SUFFIX)
 
 
 def data_input(op: Operation) -> Tensor:

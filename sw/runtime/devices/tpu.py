@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,12 @@ from sw.compiler.tpu.compile import compile_network
 from sw.compiler.tpu.layers import CompileError, Convolution, Network
 from sw.compiler.tpu.lower import lower
 from sw.compiler.tpu.steps import DynamicStep, HostStep, Lowered, NetworkStep
-from sw.compiler.tpu.support import unsupported
+from sw.compiler.tpu.support import original_name, unsupported
 from sw.graph.errors import InvalidArgumentError, OpError, ResourceExhaustedError
 from sw.graph.operation import Operation
 from sw.graph.state import Container
 from sw.runtime.config import SessionConfig
-from sw.runtime.devices.tpu_driver import Driver
+from sw.runtime.devices.tpu_driver import Driver, Ops
 from sw.runtime.devices.tpu_dynamic import (
     DynamicWeights,
     compile_dynamic,
@@ -67,7 +67,7 @@ class TpuDevice:
         """The partition, still to be lowered for the shapes that it meets."""
         return TpuExecutable(self, partition)
 
-    def program(self, key: Any, make: Any, ops: Sequence[Operation]) -> TpuProgram:
+    def program(self, key: Any, make: Callable[[], TpuProgram], ops: Ops) -> TpuProgram:
         """The program under `key`, compiled by `make()` the first time.
 
         Raises `ResourceExhaustedError` naming the op if a layer does not fit the core.
@@ -76,7 +76,9 @@ class TpuDevice:
             try:
                 self._programs[key] = make()
             except CompileError as error:
-                op = next((o for o in ops if repr(o.name) in str(error)), ops[0])
+                known = list(ops.values())
+                named = (op for op in known if repr(original_name(op)) in str(error))
+                op = next(named, known[0])
                 raise ResourceExhaustedError(
                     f"op {op.where()} does not fit the core {self.core.name!r}: {error}", op
                 ) from None
@@ -147,10 +149,11 @@ class TpuExecutable:
         device = self.device
         key = self._keys.get(step) or fingerprint(step.network)
         self._keys[step] = key
-        program = device.program(key, lambda: compile_network(step.network, device.core), step.ops)
+        ops = {layer.output: op for layer, op in zip(step.network.layers, step.ops, strict=True)}
+        program = device.program(key, lambda: compile_network(step.network, device.core), ops)
         ports = {port.name: port for port in program.inputs}
         given = {port: values[value].reshape(ports[port].shape) for port, value in step.inputs}
-        outputs = device.driver.run(key, program, given, step.ops)
+        outputs = device.driver.run(key, program, given, ops)
         for result in step.results:
             found: Any = outputs[result.port]
             if result.correction is not None and result.scale is not None:
@@ -163,12 +166,11 @@ class TpuExecutable:
         x = quantise_input(step, np.asarray(values[step.x]))
         weights = self._quantised(step, np.asarray(values[step.weights]), constant)
         shape = geometry(step, x, weights)
-        program = device.program(
-            shape, lambda: compile_dynamic(step, x, weights, device.core), (step.op,)
-        )
+        ops = {"y": step.op}
+        program = device.program(shape, lambda: compile_dynamic(step, x, weights, device.core), ops)
         slot = (step.op.name, *shape)
         patch = (weights, weights.packed)
-        found = device.driver.run(slot, program, {"x": x.codes}, (step.op,), patch)["y"]
+        found = device.driver.run(slot, program, {"x": x.codes}, ops, patch)["y"]
         result = finish(found.astype(np.int32), x, weights)
         values[step.result] = result.reshape(*step.op.outputs[0].shape.sizes())
 

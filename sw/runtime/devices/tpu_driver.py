@@ -13,6 +13,7 @@ from hw.tpu.config import TpuConfig
 from hw.tpu.program import TpuProgram
 from sim.engine import Engine, TpuError
 from sim.execute import Outputs, execute
+from sw.compiler.tpu.support import original_name
 from sw.graph.errors import InternalError, ResourceExhaustedError, UnavailableError
 from sw.graph.operation import Operation
 from sw.runtime.config import SessionConfig
@@ -24,6 +25,8 @@ DRAM_BYTES = 1 << 26
 DRAM_LIMIT = 1 << 31
 """More than any model of ours needs, less than an engine's process can hold."""
 
+Ops = Mapping[str, Operation]
+"""The op behind each layer, by the name of the layer's output, in the order of tags."""
 Patch = tuple[object, NDArray[np.uint8]]
 """Other bytes for the start of a program's image, and an object that names them."""
 
@@ -45,11 +48,11 @@ class Driver:
         slot: Hashable,
         program: TpuProgram,
         inputs: Mapping[str, NDArray[np.int8]],
-        ops: Sequence[Operation],
+        ops: Ops,
         patch: Patch | None = None,
     ) -> Outputs:
         """Outputs of `program` by port. `slot` names the program in DRAM, where it is written
-        only if it is not there; `ops[tag]` is the op that an instruction came from.
+        only if it is not there; `patch` replaces its weights if they are others.
 
         Raises `ResourceExhaustedError` if the program does not fit, `InternalError` naming the
         op if the core stops or two engines differ.
@@ -80,13 +83,14 @@ class Driver:
             self._engines.clear()
             self._residents = ResidentPrograms(0)
 
-    def _load(self, slot: Hashable, program: TpuProgram, ops: Sequence[Operation]) -> Resident:
+    def _load(self, slot: Hashable, program: TpuProgram, ops: Ops) -> Resident:
         need = program.dram_bytes
         if need > self._limit:
+            first = next(iter(ops.values()))
             raise ResourceExhaustedError(
-                f"op {ops[0].where()}: its program needs {need} bytes of DRAM, the core "
+                f"op {first.where()}: its program needs {need} bytes of DRAM, the core "
                 f"{self.core.name!r} has {self._limit}",
-                ops[0],
+                first,
             )
         if need > self._residents.size:
             self.close()
@@ -108,13 +112,13 @@ class Driver:
         engine: Engine,
         resident: Resident,
         inputs: Mapping[str, NDArray[np.int8]],
-        ops: Sequence[Operation],
+        ops: Ops,
     ) -> tuple[Outputs, Any]:
         try:
             return execute(engine, resident.program, inputs)
         except TpuError as error:
             self._residents.clear()  # nothing in DRAM is trusted after a stop
-            op = ops[min(error.tag, len(ops) - 1)]
+            op = list(ops.values())[min(error.tag, len(ops) - 1)]
             raise InternalError(
                 f"op {op.where()}: the TPU ({engine.name}) stopped: {error}", op
             ) from error
@@ -123,13 +127,13 @@ class Driver:
         self,
         slot: Hashable,
         program: TpuProgram,
-        ops: Sequence[Operation],
+        ops: Ops,
         results: Sequence[Any],
     ) -> None:
         result = next((r for r in results if r.cycles is not None), results[0])
         report = self._reports.get(slot)
         if report is None:
-            names = tuple(op.name for op in ops)
+            names = tuple(original_name(op) for op in ops.values())
             core = self.core
             report = self._reports[slot] = ProgramReport(
                 names, result.engine, core.name, core.peak_macs_per_cycle, core.bus_bytes
@@ -137,16 +141,14 @@ class Driver:
         report.add(program.macs, result.cycles, result.seconds, result.counters)
 
 
-def _compare(
-    first: Outputs, second: Outputs, names: tuple[str, str], ops: Sequence[Operation]
-) -> None:
+def _compare(first: Outputs, second: Outputs, names: tuple[str, str], ops: Ops) -> None:
     """Raises `InternalError` naming the op and the first element at which two engines differ."""
     for port, ours in first.items():
         theirs = second[port]
         if np.array_equal(ours, theirs):
             continue
         index = tuple(int(i) for i in np.argwhere(ours != theirs)[0])
-        op = next((o for o in ops if f"{o.name}:0" == port), ops[-1])
+        op = ops[port]
         raise InternalError(
             f"op {op.where()}: the engines differ first at {list(index)}: {names[0]} has "
             f"{ours[index]}, {names[1]} has {theirs[index]}",
