@@ -28,8 +28,9 @@ def legalise(graph: Graph) -> Graph:
 
     >>> from sw.compiler.unit import Unit, render
     >>> from sw.compiler.tpu.specialise import specialise
+    >>> from sw.graph.dtypes import float32
     >>> g = Graph()
-    >>> x = g.apply("placeholder", dtype=g.convert(1.0).dtype, shape=(1, 2), name="x")
+    >>> x = g.apply("placeholder", dtype=float32, shape=(1, 2), name="x")
     >>> y = g.apply("add", g.apply("identity", x), [3.0, 4.0], name="y")
     >>> print(render(Unit(legalise(specialise(g, {})))))
     x = placeholder() -> float32(1, 2)

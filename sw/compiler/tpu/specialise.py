@@ -30,8 +30,9 @@ def specialise(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> Graph:
     """`graph` with the sources (recv, placeholder ops) named in `shapes` of those shapes, and
     every other shape inferred from them. Raises `ShapeError` where they do not fit.
 
+    >>> from sw.graph.dtypes import float32
     >>> g = Graph()
-    >>> x = g.apply("placeholder", dtype=g.convert(1.0).dtype, shape=(None, 2), name="x")
+    >>> x = g.apply("placeholder", dtype=float32, shape=(None, 2), name="x")
     >>> y = g.apply("matmul", x, [[1.0], [2.0]], name="y")
     >>> specialise(g, {"x": (3, 2)}).get_tensor_by_name("y:0").shape
     (3, 1)
