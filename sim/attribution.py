@@ -74,6 +74,10 @@ class Attribution:
             causes[Cause(cause)] = causes.get(Cause(cause), 0) + int(length)
         return result
 
+    def macs_by_tag(self) -> dict[int, float]:
+        """Useful multiply-accumulates of each tag."""
+        return {int(tag): float(self.macs[self.tag == tag].sum()) for tag in np.unique(self.tag)}
+
     def cumulative(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Running total at each edge of a quantity given per segment."""
         return np.concatenate([[0.0], np.cumsum(weights)])

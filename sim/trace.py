@@ -74,7 +74,6 @@ def _field(events: NDArray[np.uint64], name: str) -> NDArray[np.int64]:
 
 def _strobes(cycles: NDArray[np.int64], counts: NDArray[np.int64]) -> list[int]:
     """The cycle of each increment of a counter that wraps."""
-    grown = np.diff(counts, prepend=0) % (1 << COUNT_BITS)
-    # the counts of the last run stand until this one starts: a fall to zero is no increment
-    grown[grown > (1 << COUNT_BITS - 1)] = 0
-    return [int(cycle) for cycle, n in zip(cycles, grown, strict=True) for _ in range(int(n))]
+    grown = np.diff(counts, prepend=counts[:1]) % (1 << COUNT_BITS)
+    # a count grows by one a cycle at most; more is its fall to zero as this run starts
+    return [int(cycle) for cycle in cycles[grown == 1]]

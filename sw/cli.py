@@ -124,7 +124,7 @@ def demo(
     output: Annotated[
         Path, typer.Option(metavar="DIR", help="Where timeline and plot are written.")
     ] = Path("demo-output"),
-    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 600,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 800,
     json: Json = False,
 ) -> None:
     """Train, quantise and run a convnet on the TPU.
@@ -138,9 +138,8 @@ def demo(
 def main() -> None:
     """Run the command line and exit: 0 on success, 2 for a wrong call, 130 after Ctrl-C."""
     try:
-        status = app(standalone_mode=False) or 0
+        status = app(prog_name="systolica", standalone_mode=False) or 0
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted", file=sys.stderr)
         status = INTERRUPTED
     except typer.TyperException as error:
         print(f"error: {error.format_message()}", file=sys.stderr)
@@ -154,6 +153,8 @@ def main() -> None:
             raise
         print(f"error: {message}", file=sys.stderr)
         status = 1
+    if status == INTERRUPTED:
+        print("interrupted", file=sys.stderr)
     sys.exit(status)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,8 @@ COLOURS = {
     Cause.OTHER: "#999999",
 }
 MOST_OPS = 30
+LETTER_SHARE = 0.0075
+"""Width of a letter of a name as a share of the time axis."""
 BINS = 240
 LONGEST_NAME = 28
 LEGEND_POINTS = 30
@@ -42,59 +46,88 @@ def save(path: Path, program: TpuProgram, owners: Attribution, title: str) -> No
     figure.savefig(path)
 
 
-def _rows(program: TpuProgram, owners: Attribution) -> list[tuple[str, dict[Cause, int]]]:
-    """(name, cycles by cause) in program order; the smallest beyond `MOST_OPS` are one row."""
-    by_tag = owners.by_tag()
-    nobody = by_tag.pop(NO_TAG, {})
-    total = sum(sum(causes.values()) for causes in by_tag.values())
-    kept = sorted(by_tag, key=lambda tag: -sum(by_tag[tag].values()))[:MOST_OPS]
-    rows = [(op_name(program, tag) or "operation 0", by_tag[tag]) for tag in sorted(kept)]
-    rest = [causes for tag, causes in by_tag.items() if tag not in kept] + [nobody]
+@dataclass(frozen=True)
+class _Row:
+    """An operation's bar: cycles by cause, and the useful share of what the array could do."""
+
+    name: str
+    causes: dict[Cause, int]
+    useful: float
+
+    @property
+    def total(self) -> int:
+        return sum(self.causes.values())
+
+    @property
+    def text(self) -> str:
+        active = self.causes.get(Cause.STREAMING, 0) / self.total if self.total else 0.0
+        text = f"{self.total:,} cycles, array active {active:.0%}"
+        return text + (f", useful {self.useful:.0%}" if active else "")
+
+
+def _rows(program: TpuProgram, owners: Attribution) -> list[_Row]:
+    """In program order; the smallest beyond `MOST_OPS` and nobody's cycles are one row."""
+    by_tag, macs = owners.by_tag(), owners.macs_by_tag()
+    peak = program.config.peak_macs_per_cycle
+    named = [tag for tag in by_tag if tag != NO_TAG]
+    kept = sorted(named, key=lambda tag: -sum(by_tag[tag].values()))[:MOST_OPS]
+    rows = []
+    for tag in sorted(kept):
+        cycles = sum(by_tag[tag].values())
+        name = op_name(program, tag) or "operation 0"
+        rows.append(_Row(name, by_tag[tag], macs[tag] / (peak * max(1, cycles))))
+    rest = [causes for tag, causes in by_tag.items() if tag not in kept]
     together = {cause: sum(c.get(cause, 0) for c in rest) for cause in Cause}
-    if sum(together.values()) > 0.002 * total:
-        rows.append(("everything else", together))
+    other = _Row("everything else", together, 0.0)
+    if other.total > 0.002 * owners.edges[-1] or not rows:
+        rows.append(other)
     return rows
 
 
-def _operations(axes: Axes, figure: Figure, rows: list[tuple[str, dict[Cause, int]]]) -> None:
+def _operations(axes: Axes, figure: Figure, rows: list[_Row]) -> None:
     heights = np.arange(len(rows))
     left = np.zeros(len(rows))
-    totals = np.array([sum(causes.values()) for _, causes in rows])
-    scale, unit = (1000, "thousand cycles") if totals.max() >= 20_000 else (1, "cycles")
+    longest = max(1, *(row.total for row in rows))
+    scale, unit = _unit(longest)
     for cause in Cause:
-        width = np.array([causes.get(cause, 0) for _, causes in rows]) / scale
+        width = np.array([row.causes.get(cause, 0) for row in rows]) / scale
         if width.any():
             axes.barh(heights, width, left=left, color=COLOURS[cause], label=cause.text)
             left += width
-    for height, (_, causes), total in zip(heights, rows, totals, strict=True):
-        active = causes.get(Cause.STREAMING, 0) / total if total else 0.0
+    for height, row in zip(heights, rows, strict=True):
         axes.annotate(
-            f"{total:,} cycles, array active {active:.0%}",
-            (total / scale, height),
+            row.text,
+            (row.total / scale, height),
             xytext=(4, 0),
             textcoords="offset points",
             va="center",
             fontsize=8,
         )
-    axes.set_yticks(heights, [_short(name) for name, _ in rows])
+    axes.set_yticks(heights, [_short(row.name) for row in rows])
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.38 * totals.max() / scale)
+    axes.set_xlim(0, 1.5 * longest / scale)
     axes.set_xlabel(unit)
     axes.set_title("Cycles of each operation, by what the array did", loc="left", fontsize=10)
     _legend_below(axes, figure)
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def _unit(cycles: int) -> tuple[int, str]:
+    return (1000, "thousand cycles") if cycles >= 20_000 else (1, "cycles")
+
+
 def _over_time(axes: Axes, figure: Figure, program: TpuProgram, owners: Attribution) -> None:
     edges, active, useful = utilisation(owners, program.config.peak_macs_per_cycle, BINS)
-    scale, unit = (1000, "thousand cycles") if edges[-1] >= 20_000 else (1, "cycles")
+    scale, unit = _unit(int(edges[-1]))
     for values, colour, label, alpha in (
         (active, "#56B4E9", "array active", 0.45),
         (useful, "#0072B2", "useful multiply-accumulates", 0.9),
     ):
         axes.stairs(100 * values, edges / scale, fill=True, color=colour, alpha=alpha, label=label)
+    _name_spans(axes, program, owners, scale)
     axes.set_xlim(0, edges[-1] / scale)
-    axes.set_ylim(0, 105)
+    axes.set_ylim(0, 118)
+    axes.set_yticks(range(0, 101, 25))
     axes.set_xlabel(f"time in {unit}")
     axes.set_ylabel("% of peak")
     peak = program.config.peak_macs_per_cycle
@@ -105,6 +138,29 @@ def _over_time(axes: Axes, figure: Figure, program: TpuProgram, owners: Attribut
     )
     _legend_below(axes, figure)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _name_spans(axes: Axes, program: TpuProgram, owners: Attribution, scale: int) -> None:
+    """Names above the time in which an operation has the array, where there is room."""
+    end = int(owners.edges[-1])
+    names = {tag: op_name(program, tag) for tag in owners.by_tag()}
+    scopes = Counter(name.partition("/")[0] for name in names.values())
+    for tag, name in names.items():
+        mine = np.flatnonzero(owners.tag == tag)
+        begin, last = int(owners.edges[mine[0]]), int(owners.edges[mine[-1] + 1])
+        scope = name.partition("/")[0]
+        room = (last - begin) / end / LETTER_SHARE
+        shown = name if len(name) <= room else scope if scopes[scope] == 1 else ""
+        scattered = owners.lengths[mine].sum() < 0.9 * (last - begin)
+        if scattered or not shown or len(shown) > room:
+            continue
+        middle = (begin + last) / 2 / scale
+        axes.plot(
+            [begin / scale, last / scale], [105, 105], color="0.4", lw=3, solid_capstyle="butt"
+        )
+        axes.annotate(shown, (middle, 108), ha="center", fontsize=8)
+        for edge in (begin, last):
+            axes.axvline(edge / scale, ymax=105 / 118, color="0.4", lw=0.6, ls=":")
 
 
 def _legend_below(axes: Axes, figure: Figure) -> None:

@@ -7,7 +7,7 @@ from hw.tpu.isa import Opcode, Queue, make
 from hw.tpu.program import TpuProgram
 from hw.tpu.trace import ArrayState
 from sim.attribution import NO_TAG, Cause, attribute
-from sim.trace import Span, Trace
+from sim.trace import Span, Trace, decode
 
 CONFIG = PRESETS["tiny"]
 
@@ -53,6 +53,16 @@ def test_every_cycle_has_an_owner_and_a_cause():
         NO_TAG: {Cause.OTHER: 22},
     }
     assert owners.macs.sum() == 8 * 4 * 4 + 5 * 2 * 3
+
+
+def test_counts_of_the_run_before_are_no_instructions():
+    """A second run on an engine begins with the first one's counts on the trace port."""
+    events = np.zeros((4, 4), np.uint64)
+    events[:, 0] = [100, 103, 105, 109]
+    events[:, 1] = [40_000 | 40_000 << 16, 0, 1, 1 | 1 << 16]  # load: started, done
+    trace = decode(events)
+    assert trace.spans == (Span(Queue.LOAD, 0, 5, 9),)
+    assert trace.end == 9
 
 
 def test_a_run_without_a_matmul():
