@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sw.compiler.absorb import absorb
 from sw.compiler.freeze import freeze
 from sw.compiler.prune import prune
 from sw.compiler.qdq import Ranges, insert_qdq, measured
@@ -36,7 +37,8 @@ def quantize(
     `calibration` yields feed dicts of typical values, for which the float graph is run on the CPU
     to learn the range of every activation. Activations become asymmetric int8 per tensor, weights
     symmetric int8 per output channel, biases int32. The quantised ops are put on `device`. The
-    new graph is fed and fetched by the old names.
+    new graph is fed and fetched by the old names, except for what lies within a batch
+    normalisation, which becomes part of the weights.
 
     Raises `InvalidArgumentError` without calibration data, for an unknown method and for values
     that are not finite.
@@ -52,7 +54,7 @@ def quantize(
     unit = prune(Unit(graph, fetches=tensors))
     reads = [op.name for op in unit.graph.get_operations() if op.type == "read_variable"]
     values = run_in.run([f"{name}:0" for name in reads]) if reads else []
-    frozen = freeze(unit, dict(zip(reads, values, strict=True)))
+    frozen = absorb(freeze(unit, dict(zip(reads, values, strict=True))))
     ranges = calibrate(frozen, _named(graph, calibration))
     return insert_qdq(frozen, ranges, device).graph
 

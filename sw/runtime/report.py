@@ -104,5 +104,5 @@ class RunReport:
 
 
 def run_report(session: Session) -> RunReport:
-    """What the TPU programs of an open `session` have cost so far."""
+    """What the TPU programs of `session`, open or closed, have cost so far."""
     return RunReport(tuple(session.tpu_reports), tuple(session.fallback))

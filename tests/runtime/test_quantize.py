@@ -322,3 +322,27 @@ def test_passes_can_be_printed(trained: Trained) -> None:
         lower(tpu.partition.graph, shapes, seen.__setitem__)
     assert list(seen) == ["specialise", "legalise", "fuse", "steps"]
     assert "closes" in seen["fuse"] and "program" in seen["steps"]
+
+
+def test_batch_normalisation_vanishes(rng: np.random.Generator) -> None:
+    """Folded into weights and bias: one int8 program, near the float graph; a bias in front, a
+    transposed weight and a scalar factor are taken along."""
+    with st.Graph().as_default():
+        x = st.placeholder(st.float32, [None, 6, 6, 3], name="x")
+        h = st.nn.conv2d(x, variable(rng, 3, 3, 3, 8), 1, "SAME") + np.ones(8, np.float32)
+        moments = [st.Variable(rng.uniform(0.5, 2, 8).astype(np.float32)) for _ in range(4)]
+        h = st.nn.relu(st.nn.batch_normalization(h, *moments, 1e-3), name="h")
+        w = variable(rng, 5, 8)
+        y = st.matmul(st.reshape(h, [-1, 8]), w, transpose_b=True) * 0.5
+        y = st.subtract(y, np.arange(5, dtype=np.float32), name="y")
+        a = rng.normal(size=(4, 6, 6, 3)).astype(np.float32)
+        with st.Session() as session:
+            session.run(st.global_variables_initializer())
+            expected = session.run([h, y], {x: a})
+            graph = st.quantize([h, y], [{x: a}])
+    with st.Session(graph=graph) as session:
+        found = session.run(["h:0", "y:0"], {"x:0": a})
+        assert not session.fallback
+    assert len(st.run_report(session).programs) == 1  # a closed session still tells
+    for ours, theirs in zip(found, expected, strict=True):
+        assert np.abs(ours - theirs).max() < 0.03 * np.abs(theirs).max()

@@ -61,8 +61,7 @@ class DeviceSet:
         return self.get(name).supports(op)
 
     def close(self) -> None:
-        """Close every device that was made."""
+        """Close every device that was made; their reports can still be read."""
         with self._lock:
             for device in self._made.values():
                 device.close()
-            self._made.clear()

@@ -17,7 +17,7 @@ from tests.compiler.tpu import reference
 TINY = st.SessionConfig(tpu_config="tiny")
 
 
-@pytest.mark.parametrize("name", ["freeze", "qdq", "tpu.specialise", "tpu.legalise"])
+@pytest.mark.parametrize("name", ["absorb", "freeze", "qdq", "tpu.specialise", "tpu.legalise"])
 def test_doctests(name: str) -> None:
     """The before/after example of each pass holds."""
     results = doctest.testmod(importlib.import_module(f"sw.compiler.{name}"))
