@@ -17,8 +17,9 @@ import numpy as np
 from hw.tpu import numerics
 from sw.compiler.tpu.specialise import like
 from sw.compiler.tpu.support import FLOAT_SUFFIX, LINEAR, VIEWS, data_input, unsupported
-from sw.compiler.unit import Unit
+from sw.compiler.unit import Fallback, Unit
 from sw.graph.build import constant_value
+from sw.graph.device import parse
 from sw.graph.errors import InvalidArgumentError
 from sw.graph.graph import Graph
 from sw.graph.operation import Operation
@@ -66,6 +67,16 @@ def measured(unit: Unit) -> tuple[Tensor, ...]:
     """The tensors whose ranges `insert_qdq` may ask for."""
     tensors = [t for c in chains(unit) for t in (c.linear.inputs[0], c.end.outputs[0])]
     return tuple(dict.fromkeys(tensors))
+
+
+def not_quantised(graph: Graph) -> list[Fallback]:
+    """The ops of a quantised graph that stay float on the CPU, with the reason: for people who
+    want to know what the TPU does not do."""
+    return [
+        Fallback(op.type, op.name, unsupported(op) or "its weights are not constants")
+        for op in graph.get_operations()
+        if not op.op_def.host_only and parse(op.device).kind in (None, "cpu")
+    ]
 
 
 def _quantisable(op: Operation) -> bool:

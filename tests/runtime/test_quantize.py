@@ -12,6 +12,7 @@ import systolica as st
 from hw.tpu.config import TpuConfig
 from sim.execute import execute, load
 from sim.functional import FunctionalSimulator
+from sw.compiler.qdq import not_quantised
 from sw.compiler.tpu.lower import lower
 from sw.graph.build import constant_value
 from sw.runtime.devices.tpu import TpuExecutable
@@ -271,6 +272,9 @@ def test_what_is_not_quantised_stays_float(rng: np.random.Generator) -> None:
         with st.Session() as session:
             expected = session.run([z, y, both], {x: a})
             graph = st.quantize([z, y, both], [{x: a}])
+        left = {item.name: item.reason for item in not_quantised(graph)}
+        assert left["z"] == "the TPU has no softmax" and "vectors" in left["add"]
+        assert "constants" in left["both"] and "y" not in left and "x" not in left
         with st.Session(graph=graph) as session:
             found = session.run(["z:0", "y:0", "both:0"], {"x:0": a})
             with pytest.raises(st.errors.InvalidArgumentError, match="ssert"):
