@@ -4,13 +4,15 @@ Names, argument order and semantics follow TensorFlow 1.x. Devices and their lib
 session first uses them.
 """
 
-# ruff: noqa: F401 (a face only passes names on)
+# ruff: noqa: F401, N813 (a face only passes names on, initialiser classes in TensorFlow's case)
 
 import importlib
 from types import SimpleNamespace
 from typing import Any
 
-from sw.graph import errors
+from sw.graph import errors, nn
+from sw.graph import initializers as _initializers
+from sw.graph import regularizers as _regularizers
 from sw.graph import train as _train
 from sw.graph.build import (
     add_to_collection,
@@ -39,12 +41,18 @@ from sw.graph.dtypes import (
 )
 from sw.graph.gradients import gradients
 from sw.graph.graph import Graph, GraphKeys, get_default_graph, reset_default_graph
+from sw.graph.indexed_slices import IndexedSlices, IndexedSlicesValue
+from sw.graph.initializers import Constant as constant_initializer
+from sw.graph.initializers import Ones as ones_initializer
+from sw.graph.initializers import Orthogonal as orthogonal_initializer
+from sw.graph.initializers import RandomNormal as random_normal_initializer
+from sw.graph.initializers import RandomUniform as random_uniform_initializer
+from sw.graph.initializers import TruncatedNormal as truncated_normal_initializer
+from sw.graph.initializers import VarianceScaling as variance_scaling_initializer
+from sw.graph.initializers import Zeros as zeros_initializer
+from sw.graph.initializers import glorot_normal as glorot_normal_initializer
+from sw.graph.initializers import glorot_uniform as glorot_uniform_initializer
 from sw.graph.operation import Operation
-from sw.graph.ops import activations as _act
-from sw.graph.ops import conv as _conv
-from sw.graph.ops import loss as _loss
-from sw.graph.ops import nn as _nn
-from sw.graph.ops import pool as _pool
 from sw.graph.ops.activations import sigmoid, tanh
 from sw.graph.ops.arithmetic import (
     abs_,
@@ -91,6 +99,13 @@ from sw.graph.ops.basic import (
     tuple_,
 )
 from sw.graph.ops.checks import assert_, check_numerics
+from sw.graph.ops.clip import (
+    clip_by_average_norm,
+    clip_by_global_norm,
+    clip_by_norm,
+    clip_by_value,
+    global_norm,
+)
 from sw.graph.ops.comparison import (
     equal,
     greater,
@@ -108,9 +123,37 @@ from sw.graph.ops.comparison import (
     where,
 )
 from sw.graph.ops.creation import fill, ones, ones_like, range_, zeros, zeros_like
+from sw.graph.ops.diagonals import (
+    diag,
+    diag_part,
+    eye,
+    matrix_band_part,
+    matrix_diag,
+    matrix_diag_part,
+    matrix_set_diag,
+    trace,
+)
+from sw.graph.ops.einsum import einsum, tensordot
 from sw.graph.ops.indexing import gather, one_hot, slice_, strided_slice
 from sw.graph.ops.joining import concat, split, stack, unstack
 from sw.graph.ops.linalg import add_n, matmul
+from sw.graph.ops.linear_algebra import (
+    cholesky,
+    cholesky_solve,
+    cross,
+    matrix_determinant,
+    matrix_inverse,
+    matrix_solve,
+    matrix_solve_ls,
+    matrix_transpose,
+    matrix_triangular_solve,
+    norm,
+    qr,
+    self_adjoint_eig,
+    self_adjoint_eigvals,
+    svd,
+)
+from sw.graph.ops.partitioning import dynamic_partition, dynamic_stitch
 from sw.graph.ops.quantized import dequantize_linear, qlinear_conv, qlinear_matmul, quantize_linear
 from sw.graph.ops.random import random_normal, random_uniform, truncated_normal
 from sw.graph.ops.reduction import (
@@ -123,6 +166,15 @@ from sw.graph.ops.reduction import (
     reduce_min,
     reduce_prod,
     reduce_sum,
+)
+from sw.graph.ops.scatter import (
+    scatter_add,
+    scatter_div,
+    scatter_max,
+    scatter_min,
+    scatter_mul,
+    scatter_sub,
+    scatter_update,
 )
 from sw.graph.ops.shaping import (
     expand_dims,
@@ -171,38 +223,19 @@ tuple = tuple_
 Assert = assert_
 negative = neg
 
-nn = SimpleNamespace(
-    avg_pool=_pool.avg_pool,
-    batch_normalization=_nn.batch_normalization,
-    bias_add=_nn.bias_add,
-    conv2d=_conv.conv2d,
-    depthwise_conv2d=_conv.depthwise_conv2d,
-    dropout=_nn.dropout,
-    elu=_act.elu,
-    gelu=_act.gelu,
-    l2_loss=_loss.l2_loss,
-    l2_normalize=_nn.l2_normalize,
-    leaky_relu=_act.leaky_relu,
-    log_softmax=_nn.log_softmax,
-    max_pool=_pool.max_pool,
-    moments=_nn.moments,
-    relu=_act.relu,
-    relu6=_act.relu6,
-    sigmoid=_act.sigmoid,
-    sigmoid_cross_entropy_with_logits=_loss.sigmoid_cross_entropy_with_logits,
-    softmax=_nn.softmax,
-    softmax_cross_entropy_with_logits=_loss.softmax_cross_entropy_with_logits,
-    softplus=_act.softplus,
-    softsign=_act.softsign,
-    sparse_softmax_cross_entropy_with_logits=_loss.sparse_softmax_cross_entropy_with_logits,
-    tanh=_act.tanh,
+contrib = SimpleNamespace(
+    layers=SimpleNamespace(
+        apply_regularization=_regularizers.apply_regularization,
+        l1_l2_regularizer=_regularizers.l1_l2_regularizer,
+        l1_regularizer=_regularizers.l1_regularizer,
+        l2_regularizer=_regularizers.l2_regularizer,
+        sum_regularizer=_regularizers.sum_regularizer,
+        variance_scaling_initializer=_initializers.variance_scaling,
+        xavier_initializer=_initializers.xavier,
+        xavier_initializer_conv2d=_initializers.xavier,
+    )
 )
-train = SimpleNamespace(
-    AdamOptimizer=_train.AdamOptimizer,
-    GradientDescentOptimizer=_train.GradientDescentOptimizer,
-    MomentumOptimizer=_train.MomentumOptimizer,
-    Optimizer=_train.Optimizer,
-)
+train = SimpleNamespace(**{name: getattr(_train, name) for name in _train.__all__})
 
 # Names whose modules bring the core's description along, which few users need.
 _LATER = {"compile": ("sw.compiler.tpu.ahead", "compile_graph")}

@@ -21,9 +21,9 @@ def graph_of(values: Iterable[Any]) -> Graph:
     """The graph of the first tensor among `values`, else the default graph."""
     for value in values:
         if isinstance(value, Operators):
-            return value._operand().op.graph
+            return value._operand().op.graph.building()
         if isinstance(value, Operation):
-            return value.graph
+            return value.graph.building()
     return get_default_graph()
 
 

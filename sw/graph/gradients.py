@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from sw.graph.dtypes import resource
 from sw.graph.errors import DTypeError, InvalidArgumentError, NotFoundError, ShapeError
 from sw.graph.graph import Graph
+from sw.graph.indexed_slices import IndexedSlices, add_up
 from sw.graph.operation import Operation
 from sw.graph.ops.variables import Variable
 from sw.graph.tensor import Tensor
+
+# Their gradients pass rows on as rows; every other op gets a dense gradient.
+_SPARSE_THROUGH = ("identity", "read_variable")
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -18,12 +21,21 @@ def _as_list(value: Any) -> list[Any]:
 
 def _source(graph: Graph, x: Any) -> Tensor:
     """What the gradient flows to: the tensor, or a variable's handle, which all reads share."""
-    element = x.handle if isinstance(x, Variable) else graph.as_graph_element(x)
+    element = x.handle if isinstance(x, Variable) else x._operand() if _outer(graph, x) else None
+    if element is None:
+        element = graph.as_graph_element(x)
+    elif element.graph is not graph:
+        element = graph.adopt(element)
     if not isinstance(element, Tensor):
         raise InvalidArgumentError(f"{x!r} is an operation: gradients are of and by tensors")
     if element.op.type == "read_variable":
         return element.op.inputs[0] if isinstance(x, Variable) else element
     return element
+
+
+def _outer(graph: Graph, x: Any) -> bool:
+    """Whether `x` is a tensor outside the function's body that is being differentiated."""
+    return isinstance(x, Tensor) and x.graph is not graph and graph.sees(x.graph)
 
 
 def _reached_from(xs: list[Tensor], graph: Graph, stop: set[Tensor]) -> set[Operation]:
@@ -52,8 +64,8 @@ def _needed_for(ys: list[Tensor]) -> set[Operation]:
     return seen
 
 
-def _check_grad(op: Operation, tensor: Tensor, grad: Tensor) -> None:
-    if tensor.dtype is resource:
+def _check_grad(op: Operation, tensor: Tensor, grad: Any) -> None:
+    if not tensor.dtype.is_floating:  # handles and flows
         return
     if grad.dtype is not tensor.dtype or not grad.shape.compatible(tensor.shape):
         raise ShapeError(
@@ -63,13 +75,14 @@ def _check_grad(op: Operation, tensor: Tensor, grad: Tensor) -> None:
         )
 
 
-def _start(graph: Graph, ys: list[Tensor], grad_ys: list[Any]) -> dict[Tensor, list[Tensor]]:
-    pending: dict[Tensor, list[Tensor]] = {}
+def _start(graph: Graph, ys: list[Tensor], grad_ys: list[Any]) -> dict[Tensor, list[Any]]:
+    pending: dict[Tensor, list[Any]] = {}
     for y, given in zip(ys, grad_ys, strict=True):
-        if not y.dtype.is_floating:
+        if y.dtype.is_bool or y.dtype.is_integer:
             raise DTypeError(f"{y.name!r} ({y.op.source}) is {y.dtype}: only floats have gradients")
-        grad = graph.apply("ones_like", y) if given is None else graph.convert(given, y.dtype)
-        if not grad.shape.compatible(y.shape):
+        make = graph.building()
+        grad = make.apply("ones_like", y) if given is None else _given(make, given, y)
+        if y.dtype.is_floating and not grad.shape.compatible(y.shape):
             raise ShapeError(f"grad_ys {grad.shape} for {y.name!r} of shape {y.shape}")
         pending.setdefault(y, []).append(grad)
     return pending
@@ -85,10 +98,11 @@ def gradients(
     aggregation_method: Any = None,
     stop_gradients: Any = None,
     unconnected_gradients: str = "none",
-) -> list[Tensor | None]:
+) -> list[Any]:
     """The sum over `ys` of dy/dx for each x in `xs` (tensors or variables).
 
-    `grad_ys`: the incoming gradients (default: ones). `stop_gradients`: tensors held constant.
+    The gradient of a lookup (`gather`, `embedding_lookup`) is an `IndexedSlices`. `grad_ys`: the
+    incoming gradients (default: ones). `stop_gradients`: tensors held constant.
     An x that no y depends on gives None, or zeros with `unconnected_gradients="zero"`.
     Raises `NotFoundError` naming an op on the way that has no gradient.
     """
@@ -99,18 +113,18 @@ def gradients(
     ys, xs = _as_list(ys), _as_list(xs)
     if not ys:
         raise InvalidArgumentError("gradients needs at least one y")
-    graph: Graph = ys[0]._operand().graph
     targets = [y._operand() for y in ys]
+    graph: Graph = targets[0].graph
     sources = [_source(graph, x) for x in xs]
     stop = {_source(graph, s) for s in _as_list(stop_gradients)} if stop_gradients else set()
     given = [None] * len(ys) if grad_ys is None else _as_list(grad_ys)
-    with graph.name_scope(name):
+    with graph.building().name_scope(name):
         path = _reached_from(sources, graph, stop) & _needed_for(targets)
         order = [op for op in graph.get_operations() if op in path]
         pending = _start(graph, targets, given)
-        done: dict[Tensor, Tensor] = {}
+        done: dict[Tensor, Any] = {}
         for op in reversed(order):
-            grads = [_collect(graph, pending, t) for t in op.outputs]
+            grads = [_collect(pending, t) for t in op.outputs]
             for tensor, grad in zip(op.outputs, grads, strict=True):
                 if grad is not None:
                     done[tensor] = grad
@@ -128,9 +142,9 @@ def gradients(
 def _through(
     graph: Graph,
     op: Operation,
-    grads: list[Tensor | None],
+    grads: list[Any],
     path: set[Operation],
-    pending: dict[Tensor, list[Tensor]],
+    pending: dict[Tensor, list[Any]],
     stop: set[Tensor],
     colocate: bool,
 ) -> None:
@@ -138,6 +152,9 @@ def _through(
     rule = op.op_def.gradient
     if rule is None:
         raise NotFoundError(f"no gradient is defined for op {op.where()}", op)
+    if op.type not in _SPARSE_THROUGH:
+        grads = [g._operand() if isinstance(g, IndexedSlices) else g for g in grads]
+    graph = graph.building()
     full = [
         graph.apply("zeros_like", t) if g is None and t.dtype.is_floating else g
         for t, g in zip(op.outputs, grads, strict=True)
@@ -161,16 +178,17 @@ def _through(
             pending.setdefault(tensor, []).append(grad)
 
 
-def _collect(graph: Graph, pending: dict[Tensor, list[Tensor]], tensor: Tensor) -> Tensor | None:
+def _given(graph: Graph, value: Any, y: Tensor) -> Any:
+    return value if isinstance(value, IndexedSlices) else graph.convert(value, y.dtype)
+
+
+def _collect(pending: dict[Tensor, list[Any]], tensor: Tensor) -> Any:
     parts = pending.pop(tensor, None)
-    if not parts:
-        return None
-    total: Tensor = parts[0] if len(parts) == 1 else graph.apply("add_n", *parts)
-    return total
+    return add_up(parts) if parts else None
 
 
-def _result(graph: Graph, x: Any, grad: Tensor | None, unconnected: str) -> Tensor | None:
+def _result(graph: Graph, x: Any, grad: Any, unconnected: str) -> Any:
     if grad is not None or unconnected == "none":
         return grad
-    zero: Tensor = graph.apply("zeros_like", x)
+    zero: Tensor = graph.building().apply("zeros_like", x)
     return zero

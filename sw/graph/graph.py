@@ -42,6 +42,15 @@ class GraphKeys:
     UPDATE_OPS = "update_ops"
     TRAIN_OP = "train_op"
     GLOBAL_STEP = "global_step"
+    MOVING_AVERAGE_VARIABLES = "moving_average_variables"
+    QUEUE_RUNNERS = "queue_runners"
+    WEIGHTS = "weights"
+    BIASES = "biases"
+    ACTIVATIONS = "activations"
+    METRIC_VARIABLES = "metric_variables"
+    MODEL_VARIABLES = "model_variables"
+    SAVERS = "savers"
+    TABLE_INITIALIZERS = "table_initializer"
 
 
 class Graph:
@@ -125,9 +134,7 @@ class Graph:
         if isinstance(value, Operators):
             tensor = value._operand()
             if tensor.op.graph is not self:
-                raise GraphError(
-                    f"tensor {tensor.name!r} ({tensor.op.source}) belongs to another graph"
-                )
+                tensor = self.adopt(tensor)
             if dtype is not None and tensor.dtype is not dtype:
                 raise DTypeError(
                     f"tensor {tensor.name!r} ({tensor.op.source}) is {tensor.dtype} where "
@@ -151,12 +158,7 @@ class Graph:
         for value in inputs:
             if isinstance(value, Operators):
                 tensor = value._operand()
-                if tensor.op.graph is not self:
-                    raise GraphError(
-                        f"input {tensor.name!r} ({tensor.op.source}) of a {op_def.name!r} op "
-                        "belongs to another graph"
-                    )
-                tensors.append(tensor)
+                tensors.append(tensor if tensor.op.graph is self else self.adopt(tensor))
             else:
                 tensors.append(self.convert(value, dtype))
         if op_def.share_dtype and any(t.dtype is not tensors[0].dtype for t in tensors):
@@ -166,6 +168,32 @@ class Graph:
                 + "; use st.cast"
             )
         return tuple(tensors)
+
+    # --- functions: graphs within graphs --------------------------------------------------
+
+    @property
+    def root(self) -> Graph:
+        """The graph that a session runs: this one, or for a function's body the outermost."""
+        return self
+
+    def sees(self, other: Graph) -> bool:
+        """Whether ops of this graph may use tensors of `other`."""
+        return other is self
+
+    def adopt(self, tensor: Tensor) -> Tensor:
+        """The tensor of this graph that stands for one of another; raises `GraphError` here (the
+        body of a function captures it)."""
+        raise GraphError(f"tensor {tensor.name!r} ({tensor.op.source}) belongs to another graph")
+
+    def building(self) -> Graph:
+        """Where an op on this graph's tensors is made now: here, or in the function that is being
+        traced and may capture them."""
+        top = context.GRAPHS.top()
+        return self if top is None or top is self or not top.sees(self) else top
+
+    def op_seed(self) -> int:
+        """The seed of a random op that is made now without one of its own."""
+        return len(self._ops)
 
     # --- names --------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ class Operators:
         raise NotImplementedError
 
     def _apply(self, op: str, *inputs: Any, **attrs: Any) -> Any:
-        return self._operand().op.graph.apply(op, *inputs, **attrs)
+        return self._operand().op.graph.building().apply(op, *inputs, **attrs)
 
     def __add__(self, other: Any) -> Tensor:
         return self._apply("add", self, other)

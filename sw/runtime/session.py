@@ -133,6 +133,7 @@ class Session:
             self.fallback += [f for f in plan.fallback if f not in known]
             place = {t: i for i, t in enumerate(tensors)}
             single = not isinstance(fetches, (list, tuple, Mapping))
+            single = single and not hasattr(fetches, "fetch_parts")
             prepared = _Prepared(
                 Executor(plan, executables),
                 feeds,
@@ -236,4 +237,4 @@ def _skeleton(item: Any) -> Any:
         return type(item)(*(_skeleton(v) for v in item))
     if isinstance(item, (list, tuple)):
         return type(item)(_skeleton(v) for v in item)
-    return None
+    return item if hasattr(item, "fetch_parts") else None

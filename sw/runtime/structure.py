@@ -20,6 +20,8 @@ def _collect(item: Any, found: list[Any]) -> None:
     elif isinstance(item, (list, tuple)):
         for value in item:
             _collect(value, found)
+    elif hasattr(item, "fetch_parts"):  # IndexedSlices and other bundles of tensors
+        found.extend(item.fetch_parts())
     else:
         found.append(item)
 
@@ -34,6 +36,8 @@ def rebuilder(structure: Any) -> Callable[[Sequence[Any]], Any]:
             return type(item)(*(build(value, values) for value in item))
         if isinstance(item, (list, tuple)):
             return type(item)(build(value, values) for value in item)
+        if hasattr(item, "fetch_parts"):
+            return item.from_parts(*(next(values) for _ in item.fetch_parts()))
         return next(values)
 
     return lambda values: build(structure, iter(values))

@@ -8,29 +8,8 @@ from typing import Any
 
 import numpy as np
 
-RNG = np.random.default_rng(20240611)
-
-
-def normal(*shape: int) -> Any:
-    """Normally distributed float64."""
-    return np.asarray(RNG.standard_normal(shape))
-
-
-def positive(*shape: int) -> Any:
-    """Values in [0.5, 2)."""
-    return RNG.uniform(0.5, 2, shape)
-
-
-def apart(*shape: int) -> Any:
-    """Values no two of which are close, and none close to 0 or 6: no ties, no kinks."""
-    count = int(np.prod(shape))
-    return (RNG.permutation(count) - count / 2 + 0.37).reshape(shape) * 0.71
-
-
-def ints(*values: Any) -> Any:
-    """An int32 array."""
-    return np.asarray(values, np.int32)
-
+from tests.graph.case_values import apart, ints, normal, positive
+from tests.graph.matrix_cases import MATRIX_CASES
 
 CONV = {"strides": (2, 1), "padding": "SAME", "dilations": (1, 1)}
 DILATED = {"strides": (1, 1), "padding": ((1, 0), (2, 1)), "dilations": (2, 1)}
@@ -169,3 +148,4 @@ CASES: dict[str, list[Any]] = {
     "unstack": [([normal(3, 2)], {"axis": 0, "num": 3})],
     "where": [([np.asarray([True, False, True]), normal(2, 3), normal(3)], {})],
 }
+CASES |= MATRIX_CASES

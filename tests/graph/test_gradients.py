@@ -52,6 +52,7 @@ def test_gradient_equals_central_differences(name: str, index: int, static: bool
                 [st.reduce_sum(o * st.constant(w)) for o, w in zip(outs, weights, strict=True)]
             )
             grads = st.gradients(loss, [t for t, _ in free])
+            grads = [st.convert_to_tensor(g) for g in grads]
             got = session.run(grads, dict(free))
             evaluate = session.make_callable(loss, [t for t, _ in free])
             for position, (_, value) in enumerate(free):

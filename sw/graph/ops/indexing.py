@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from sw.graph.build import apply, constant_shape, register_op
-from sw.graph.dtypes import DType, as_dtype
+from sw.graph.dtypes import DType, as_dtype, int32
 from sw.graph.errors import DTypeError, ShapeError
+from sw.graph.indexed_slices import IndexedSlices
 from sw.graph.ops.helpers import shape_of
 from sw.graph.ops.shaping import static_ints
 from sw.graph.registry import NOT_DIFFERENTIABLE, REQUIRED, TensorType
@@ -118,14 +119,26 @@ register_op(
     attrs={"axis": REQUIRED},
     doc="Zeros of shape inputs[2] to which inputs[0] is added at the indices inputs[1].",
 )
+
+
+def _gather_back(op: Any, g: Tensor) -> list[Any]:
+    params, indices = op.inputs
+    if op.attrs["axis"] != 0 or params.shape.dims is None:
+        return [apply("gather_grad", g, indices, shape_of(params), axis=op.attrs["axis"]), None]
+    rest = params.shape.dims[1:]
+    if None in rest:
+        sizes = apply("concat", [-1], apply("shape", params, out_type=int32)[1:], axis=0)
+    else:
+        sizes = np.asarray((-1, *rest), np.int32)
+    flat = apply("reshape", indices, np.asarray([-1], np.int32))
+    return [IndexedSlices(apply("reshape", g, sizes), flat, shape_of(params)), None]
+
+
 register_op(
     "gather",
     kernel=_gather,
     infer=_gather_type,
-    gradient=lambda op, g: [
-        apply("gather_grad", g, op.inputs[1], shape_of(op.inputs[0]), axis=op.attrs["axis"]),
-        None,
-    ],
+    gradient=_gather_back,
     attrs={"axis": 0},
     doc="The slices of inputs[0] along `axis` that inputs[1] lists.",
 )

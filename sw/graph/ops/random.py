@@ -27,7 +27,7 @@ def op_seeds(seed: int | None) -> Seeds:
     session to session."""
     graph = get_default_graph()
     if graph.seed is not None:
-        return graph.seed, len(graph) if seed is None else seed
+        return graph.seed, graph.op_seed() if seed is None else seed
     return (None, None) if seed is None else (_DEFAULT_GRAPH_SEED, seed)
 
 

@@ -142,8 +142,12 @@ class Variable(Operators):
         if initial_value is None:
             raise InvalidArgumentError("a Variable needs an initial value")
         start = () if callable(initial_value) else (initial_value,)
-        graph = graph_of(start)
-        with graph.control_dependencies(None), graph.name_scope(name or "Variable") as scope:
+        graph = graph_of(start).root
+        with (
+            graph.as_default(),
+            graph.control_dependencies(None),
+            graph.name_scope(name or "Variable") as scope,
+        ):
             full = scope[:-1]
             value = initial_value() if callable(initial_value) else initial_value
             with graph.name_scope("Initializer"):
@@ -199,7 +203,8 @@ class Variable(Operators):
         return self.shape
 
     def _operand(self) -> Tensor:
-        return self.read_value() if self.graph.has_active_scopes else self._snapshot
+        fresh = self.graph.has_active_scopes or self.graph.building() is not self.graph
+        return self.read_value() if fresh else self._snapshot
 
     def value(self) -> Tensor:
         """The shared read of this variable."""
@@ -207,7 +212,7 @@ class Variable(Operators):
 
     def read_value(self) -> Tensor:
         """A new read, ordered by the active control dependencies."""
-        tensor: Tensor = self.graph.apply("read_variable", self.handle)
+        tensor: Tensor = self.graph.building().apply("read_variable", self.handle)
         return tensor
 
     def initialized_value(self) -> Tensor:
@@ -227,9 +232,8 @@ class Variable(Operators):
         return self._write("assign_sub", delta, name)
 
     def _write(self, op: str, value: Any, name: str | None) -> Tensor:
-        tensor: Tensor = self.graph.apply(
-            op, self.handle, self.graph.convert(value, self.dtype), name=name
-        )
+        graph = self.graph.building()
+        tensor: Tensor = graph.apply(op, self.handle, graph.convert(value, self.dtype), name=name)
         return tensor
 
     def eval(self, session: Any = None) -> np.ndarray[Any, Any]:

@@ -8,12 +8,13 @@ import numpy as np
 
 from sw.graph.graph import Graph
 from sw.graph.ops.variables import Variable
-from sw.graph.tensor import Tensor
 from sw.graph.train.optimizer import Optimizer
 
 
 class AdamOptimizer(Optimizer):
     """Adam with bias correction folded into the step, as TensorFlow. Slots: "m" and "v"."""
+
+    takes_rows = False  # the averages of rows without a gradient decay, too
 
     def __init__(
         self,
@@ -44,17 +45,9 @@ class AdamOptimizer(Optimizer):
     def _prepare(self, graph: Graph) -> Any:
         return [power.read_value() for power in self._powers[graph]]
 
-    def _apply(self, graph: Graph, grad: Tensor, var: Variable, prepared: Any) -> Any:
-        numbers = [*prepared, self._beta1, self._beta2, self._epsilon]
-        return graph.apply(
-            "apply_adam",
-            var.handle,
-            grad,
-            self._constant(graph, self._rate, var),
-            self._slot(var, "m").handle,
-            self._slot(var, "v").handle,
-            *(self._constant(graph, n, var) for n in numbers),
-        )
+    def _apply(self, graph: Graph, grad: Any, var: Variable, prepared: Any) -> Any:
+        numbers = (self._rate, *prepared, self._beta1, self._beta2, self._epsilon)
+        return self._update("adam", var, grad, ("m", "v"), numbers)
 
     def _finish(self, graph: Graph, updates: list[Any]) -> list[Any]:
         with graph.control_dependencies(updates):

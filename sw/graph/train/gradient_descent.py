@@ -6,7 +6,6 @@ from typing import Any
 
 from sw.graph.graph import Graph
 from sw.graph.ops.variables import Variable
-from sw.graph.tensor import Tensor
 from sw.graph.train.optimizer import Optimizer
 
 
@@ -19,6 +18,5 @@ class GradientDescentOptimizer(Optimizer):
         super().__init__(use_locking, name)
         self._rate = learning_rate
 
-    def _apply(self, graph: Graph, grad: Tensor, var: Variable, prepared: Any) -> Any:
-        rate = self._constant(graph, self._rate, var)
-        return graph.apply("apply_gradient_descent", var.handle, grad, rate)
+    def _apply(self, graph: Graph, grad: Any, var: Variable, prepared: Any) -> Any:
+        return self._update("gradient_descent", var, grad, (), (self._rate,))

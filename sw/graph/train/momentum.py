@@ -6,7 +6,6 @@ from typing import Any
 
 from sw.graph.graph import Graph
 from sw.graph.ops.variables import Variable
-from sw.graph.tensor import Tensor
 from sw.graph.train.optimizer import Optimizer
 
 
@@ -29,13 +28,8 @@ class MomentumOptimizer(Optimizer):
     def _make_slots(self, var: Variable) -> None:
         self._slot(var, "momentum")
 
-    def _apply(self, graph: Graph, grad: Tensor, var: Variable, prepared: Any) -> Any:
-        return graph.apply(
-            "apply_momentum",
-            var.handle,
-            grad,
-            self._constant(graph, self._rate, var),
-            self._slot(var, "momentum").handle,
-            self._constant(graph, self._momentum, var),
-            use_nesterov=self._nesterov,
+    def _apply(self, graph: Graph, grad: Any, var: Variable, prepared: Any) -> Any:
+        numbers = (self._rate, self._momentum)
+        return self._update(
+            "momentum", var, grad, ("momentum",), numbers, use_nesterov=self._nesterov
         )

@@ -10,6 +10,7 @@ import numpy as np
 from sw.graph.errors import InvalidArgumentError
 from sw.graph.gradients import gradients
 from sw.graph.graph import Graph, GraphKeys
+from sw.graph.indexed_slices import IndexedSlices
 from sw.graph.operation import Operation
 from sw.graph.ops.variables import Variable
 from sw.graph.tensor import Tensor
@@ -19,6 +20,7 @@ class Optimizer:
     """Base of the optimisers. `name` prefixes the names of the ops it makes."""
 
     GATE_NONE, GATE_OP, GATE_GRAPH = 0, 1, 2
+    takes_rows = True  # False: a gradient of some rows is made dense first
 
     def __init__(self, use_locking: bool, name: str) -> None:
         if not name:
@@ -65,7 +67,7 @@ class Optimizer:
         aggregation_method: Any = None,
         colocate_gradients_with_ops: bool = False,
         grad_loss: Any = None,
-    ) -> list[tuple[Tensor | None, Variable]]:
+    ) -> list[tuple[Any, Variable]]:
         """(gradient or None, variable) for each variable."""
         chosen = (
             loss.graph.get_collection(GraphKeys.TRAINABLE_VARIABLES)
@@ -99,7 +101,8 @@ class Optimizer:
             prepared = self._prepare(graph)
             updates: list[Any] = []
             for grad, variable in pairs:
-                grad = graph.convert(grad, variable.dtype)
+                if not (isinstance(grad, IndexedSlices) and self.takes_rows):
+                    grad = graph.convert(grad, variable.dtype)
                 with graph.device(variable.device or None):
                     short = variable.op.attrs["shared_name"].replace("/", "_")
                     with graph.name_scope(f"update_{short}"):
@@ -141,6 +144,18 @@ class Optimizer:
             return graph.apply("fill", np.asarray(var.shape.sizes(), np.int32), value)
         return graph.apply("zeros_like", var.initial_value) + value
 
+    def _update(
+        self, op: str, var: Variable, grad: Any, slots: Any, numbers: Any, **attrs: Any
+    ) -> Any:
+        """The op `apply_OP`, or `sparse_apply_OP` for a gradient of some rows."""
+        graph = var.graph
+        rest = [self._slot(var, s).handle for s in slots]
+        rest += [self._constant(graph, n, var) for n in numbers]
+        if isinstance(grad, IndexedSlices):
+            rows = (grad.values, grad.indices)
+            return graph.apply(f"sparse_apply_{op}", var.handle, *rows, *rest, **attrs)
+        return graph.apply(f"apply_{op}", var.handle, grad, *rest, **attrs)
+
     def _constant(self, graph: Graph, value: Any, like: Variable) -> Tensor:
         """A hyperparameter (number, tensor or variable) in the dtype of `like`."""
         if hasattr(value, "_operand"):
@@ -160,7 +175,7 @@ class Optimizer:
         """Make what all updates share; handed to each `_apply`."""
         return None
 
-    def _apply(self, graph: Graph, grad: Tensor, var: Variable, prepared: Any) -> Any:
+    def _apply(self, graph: Graph, grad: Any, var: Variable, prepared: Any) -> Any:
         """The op that updates `var`."""
         raise NotImplementedError
 

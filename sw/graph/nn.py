@@ -1,0 +1,33 @@
+"""`st.nn`: the functions of neural networks, under TensorFlow's names."""
+
+# ruff: noqa: F401 (a face only passes names on)
+
+from sw.graph.ops.activations import (
+    elu,
+    gelu,
+    leaky_relu,
+    relu,
+    relu6,
+    sigmoid,
+    softplus,
+    softsign,
+    tanh,
+)
+from sw.graph.ops.conv import conv2d, depthwise_conv2d
+from sw.graph.ops.embedding import embedding_lookup
+from sw.graph.ops.loss import (
+    l2_loss,
+    sigmoid_cross_entropy_with_logits,
+    softmax_cross_entropy_with_logits,
+    sparse_softmax_cross_entropy_with_logits,
+)
+from sw.graph.ops.nn import (
+    batch_normalization,
+    bias_add,
+    dropout,
+    l2_normalize,
+    log_softmax,
+    moments,
+    softmax,
+)
+from sw.graph.ops.pool import avg_pool, max_pool

@@ -1,0 +1,71 @@
+"""Looking rows up in one table or in several that share the work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sw.graph.build import apply, graph_of
+from sw.graph.errors import InvalidArgumentError
+from sw.graph.ops.clip import clip_by_norm
+from sw.graph.tensor import Tensor
+
+
+def embedding_lookup(
+    params: Any,
+    ids: Any,
+    partition_strategy: str = "mod",
+    name: str | None = None,
+    validate_indices: bool = True,
+    max_norm: Any = None,
+) -> Tensor:
+    """The rows `ids` of `params`, a table [V, ...] or a list of tables over which the rows are
+    spread: "mod" (row i is row i // n of table i % n) or "div" (in contiguous ranges).
+
+    The gradients are `IndexedSlices` of each table. `max_norm` clips every row. Raises
+    `InvalidArgumentError` for an unknown strategy, and at run time for an id that is outside.
+    """
+    tables = list(params) if isinstance(params, (list, tuple)) else [params]
+    if not tables:
+        raise InvalidArgumentError("embedding_lookup needs at least one table")
+    if partition_strategy not in ("mod", "div"):
+        raise InvalidArgumentError(f"partition_strategy {partition_strategy!r} is not mod or div")
+    graph = graph_of([*tables, ids])
+    with graph.name_scope(name or "embedding_lookup"):
+        index = graph.convert(ids)
+        if len(tables) == 1:
+            found: Tensor = apply("gather", tables[0], index)
+        else:
+            found = _spread(graph, tables, index, partition_strategy)
+        if max_norm is None:
+            return found
+        axes = range(index.shape.rank or 0, found.shape.rank or 0)
+        out: Tensor = clip_by_norm(found, max_norm, axes)
+        return out
+
+
+def _spread(graph: Any, tables: list[Any], index: Tensor, strategy: str) -> Tensor:
+    flat = apply("reshape", index, np.asarray([-1], np.int32))
+    count = len(tables)
+    if strategy == "mod":
+        owner, row = flat % count, flat // count
+    else:
+        sizes = [t.shape[0] for t in tables]
+        if None in sizes:
+            raise InvalidArgumentError("the div strategy needs tables of known sizes")
+        ends = np.cumsum(sizes).astype(index.dtype.numpy)
+        passed = apply("greater_equal", apply("expand_dims", flat, axis=1), ends[:-1])
+        owner = apply("reduce_sum", apply("cast", passed, dtype=index.dtype), axis=(1,))
+        row = flat - apply("gather", np.concatenate([[0], ends[:-1]]).astype(ends.dtype), owner)
+    number = apply("cast", owner, dtype=graph.convert(np.int32(0)).dtype)
+    rows = apply("dynamic_partition", row, number, num_partitions=count)
+    places = apply("range", np.int32(0), apply("size", flat), np.int32(1))
+    where = apply("dynamic_partition", places, number, num_partitions=count)
+    parts = [apply("gather", t, r) for t, r in zip(tables, rows, strict=True)]
+    joined = apply("dynamic_stitch", *where, *parts)
+    rest = tables[0].shape.dims[1:]
+    shape = apply("concat", apply("shape", index), np.asarray(rest, np.int32), axis=0)
+    out: Tensor = apply("reshape", joined, shape)
+    out.set_shape(index.shape.concatenate(rest))
+    return out
