@@ -1,0 +1,257 @@
+// The core cycle by cycle, as hw/tpu/core.py connects it; cycles in which only time passes and the
+// array streams are taken at once.
+#pragma once
+
+#include <vector>
+
+#include "dispatch.h"
+#include "load.h"
+#include "matmul.h"
+#include "memory.h"
+#include "store.h"
+#include "vector.h"
+
+namespace timing {
+
+// Room for the longest format; `opcode` stands first in each.
+using Words = int64_t[kInstructionWords];
+
+struct Report {
+    int64_t code, position, tag, detail;
+};
+
+// A strobe of a queue (started or done), or a new state of the array.
+struct Event {
+    int64_t cycle, what;
+};
+
+class Core {
+public:
+    Core(const Sizes& sizes, const Words* program, int64_t length)
+        : program_(program), length_(length), depth_(int(sizes.queue_depth)), memory_(sizes),
+          reader_(sizes), fetch_(sizes, sizes.program, length), weights_(sizes), load_(sizes),
+          matmul_(sizes), vector_(sizes), store_(sizes) {}
+
+    int64_t counters[kCounters] = {};
+    std::vector<Event> events;
+    bool recording = false;
+
+    // Run to HALT or to what stops the core.
+    Report run() {
+        for (int64_t t = 0;; ) {
+            bool moved = cycle(t);
+            if (stop_.code) break;
+            int64_t next = t + 1;
+            if (!moved && !halted_) {
+                next = next_event(t);
+                if (next == kNever) {
+                    stuck();
+                    break;
+                }
+                memory_.skip(next - t - 1);
+            }
+            for (int i = 0; i < kCounters; ++i) counters[i] += grow_[i] * (next - t);
+            if (halted_ && ++after_halt_ == 2) break;
+            t = next;
+        }
+        return stop_;
+    }
+
+private:
+    const Words* program_;
+    int64_t length_, position_ = 0;
+    int depth_;
+    Memory memory_;
+    ReadArbiter reader_;
+    Fetch fetch_;
+    WeightFifo weights_;
+    LoadUnit load_;
+    MatmulSequencer matmul_;
+    VectorUnit vector_;
+    StoreUnit store_;
+    CommandQueue queues_[kQueues];
+    Semaphores semaphores_;
+    bool halted_ = false;
+    int after_halt_ = 0;
+    int64_t grow_[kCounters] = {};
+    Report stop_{};
+    int64_t array_state_ = int64_t(ArrayState::IDLE);
+
+    template <typename Op>
+    const Op& at(int64_t position) const {
+        return *reinterpret_cast<const Op*>(program_[position]);
+    }
+
+    int64_t next_event(int64_t t) const {
+        return std::min({memory_.next_event(t), weights_.next_event(), matmul_.next_event(t)});
+    }
+
+    // One cycle; false if the next ones are the same until `next_event`.
+    bool cycle(int64_t t) {
+        const Pins pins = memory_.pins;
+        const Completed done[kQueues] = {load_.completed, matmul_.completed, vector_.completed,
+                                         store_.completed};
+        // the bus for reading
+        const bool free = reader_.free(pins.ar_ready);
+        const bool to_fetch = free && fetch_.queue.valid;
+        const bool to_load = free && !fetch_.queue.valid && load_.queue.valid;
+        const int client = pins.r_valid ? reader_.client() : -1;
+        grow_[Counter::read_wait] = reader_.outstanding() && !pins.r_valid;
+        const int read_beats = reader_.valid ? reader_.beats : 0;
+        const int requested = to_fetch ? fetch_.queue.beats : load_.queue.beats;
+        const int write_beats = store_.queue.address_beats();
+        const bool write_beat = store_.queue.offers();
+
+        // rows
+        bool moved = matmul_.step(t, weights_);
+        const int drained = vector_.accumulator_bank(), read = vector_.scratchpad_bank();
+        const int stored = store_.wants(), written = vector_.write_bank(t);
+        const int array = matmul_.streaming && (read != kNoBank || stored != kNoBank)
+                              ? matmul_.bank(t)
+                              : kNoBank;
+        const bool drain_refused = drained != kNoBank && matmul_.adding(t) == drained;
+        const bool read_refused = read != kNoBank && read == array;
+        // units that did not move sleep until something reaches them
+        moved |= vector_.step(t, drain_refused || read_refused);
+        if (store_awake_ || pins.b_valid || pins.aw_ready != last_.aw_ready ||
+            pins.w_ready != last_.w_ready)
+            moved |= store_awake_ =
+                store_.step(stored != kNoBank && (stored == array || stored == read), pins);
+        if (load_awake_ || to_load || client == 1)
+            moved |= load_awake_ = load_.step(to_load, client == 1, written, weights_);
+        const bool weights = weights_.step(t, load_.accepted, matmul_.takes_tile);
+        load_awake_ |= weights;
+        moved |= weights;
+        last_ = pins;
+
+        // instructions
+        const bool finished =
+            done[0].valid | done[1].valid | done[2].valid | done[3].valid;
+        const bool begins = (load_.ready & queues_[kLoad].full) |
+                            (matmul_.ready & queues_[kMatmul].full) |
+                            (vector_.ready & queues_[kVector].full) |
+                            (store_.ready & queues_[kStore].full);
+        grow_[Counter::instructions] = 0;
+        if (control_awake_ | finished | begins) {
+            const bool give = dispatch(done);
+            control_awake_ = start(t, done) | give | finished;
+            fetch_awake_ |= give;
+        }
+        const bool give = grow_[Counter::instructions];
+        if (fetch_awake_ || to_fetch || client == 0) {
+            fetch_awake_ = fetch_.step(t, to_fetch, client == 0, give);
+            control_awake_ |= fetch_awake_;
+        }
+        moved |= control_awake_ | fetch_awake_;
+
+        // the bus
+        if (to_fetch | to_load | (pins.r_valid & pins.r_last) | (reader_.valid & pins.ar_ready)) {
+            reader_.step(pins.ar_ready, pins.r_valid && pins.r_last,
+                         to_fetch ? 0 : to_load ? 1 : -1, requested);
+            moved = true;
+        }
+        moved |= memory_.step(t, read_beats, write_beats, write_beat);
+
+        grow_[Counter::cycles] = 1;
+        grow_[Counter::array_active] = matmul_.streaming;
+        grow_[Counter::useful_macs] = matmul_.macs;
+        grow_[Counter::weight_stall] = matmul_.starving;
+        grow_[Counter::input_stall] =
+            queues_[kMatmul].waiting && !matmul_.streaming && !matmul_.starving;
+        grow_[Counter::vector_busy] = vector_.busy;
+        grow_[Counter::vector_stall] = vector_.stalled;
+        grow_[Counter::load_wait] = queues_[kLoad].waiting;
+        grow_[Counter::vector_wait] = queues_[kVector].waiting;
+        grow_[Counter::store_wait] = queues_[kStore].waiting;
+        grow_[Counter::dram_read_beats] = pins.r_valid;
+        grow_[Counter::dram_write_beats] = write_beat && pins.w_ready;
+        if (recording) record(t, done);
+        return moved;
+    }
+
+    // The dispatcher; queues are as at the begin of the cycle. True if it takes an instruction.
+    bool dispatch(const Completed* done) {
+        bool give = false;
+        bool idle = true;
+        for (const CommandQueue& queue : queues_) idle &= queue.in_flight == 0;
+        if (fetch_.valid() && !halted_) {
+            const int64_t opcode = program_[position_][0];
+            const int queue = queue_of(opcode);
+            give = queue < 0 ? idle : queues_[queue].fifo.size() != depth_;
+            if (give && queue >= 0) {
+                ++queues_[queue].in_flight;
+                pushed_ = queue;
+            }
+            halted_ = give && opcode == int64_t(Opcode::HALT);
+        } else if (position_ == length_ && !halted_ && idle) {
+            stop_ = {int64_t(Error::NO_HALT), position_, 0, 0};
+        }
+        for (int i = 0; i < kQueues; ++i) queues_[i].in_flight -= done[i].valid;
+        grow_[Counter::instructions] = give;
+        return give;
+    }
+
+    // Queues, semaphores, starts of instructions.
+    bool start(int64_t t, const Completed* done) {
+        const bool ready[kQueues] = {load_.ready, matmul_.ready, vector_.ready, store_.ready};
+        bool moved = false;
+        for (int i = 0; i < kQueues; ++i) {
+            CommandQueue& queue = queues_[i];
+            const bool begins = queue.full && ready[i];
+            if (begins) begin(t, i, queue.held), queue.full = false, moved = true;
+            queue.waiting = false;
+            if (!queue.fifo.empty() && !queue.full) {
+                const int64_t head = queue.fifo.front();
+                queue.waiting = !semaphores_.grant(at<Load>(head).wait);
+                if (!queue.waiting) {
+                    queue.held = head, queue.full = true, moved = true;
+                    queue.fifo.pop();
+                }
+            }
+            if (done[i].valid) semaphores_.signal(done[i].signal);
+        }
+        if (pushed_ >= 0) queues_[pushed_].fifo.push(position_);
+        if (grow_[Counter::instructions]) ++position_;
+        pushed_ = -1;
+        if (!semaphores_.settle()) stop_ = {int64_t(Error::SEMAPHORE_OVERFLOW), position_, 0, 0};
+        return moved;
+    }
+
+    void begin(int64_t t, int queue, int64_t position) {
+        if (queue == kLoad) load_.start(at<Load>(position)), load_awake_ = true;
+        if (queue == kMatmul) matmul_.start(at<Matmul>(position));
+        if (queue == kVector) vector_.start(at<Vector>(position));
+        if (queue == kStore) store_.start(at<Load>(position)), store_awake_ = true;
+        if (recording) events.push_back({t, 2 * queue});
+    }
+
+    // Nothing moves any more: blame the first waiting queue, else the next instruction.
+    void stuck() {
+        stop_ = {int64_t(Error::WATCHDOG), position_, 0, 0};
+        for (int i = kQueues - 1; i >= 0; --i) {
+            if (!queues_[i].waiting) continue;
+            const int64_t head = queues_[i].fifo.front();
+            stop_ = {int64_t(Error::WATCHDOG), head, at<Load>(head).tag, 0};
+        }
+    }
+
+    void record(int64_t t, const Completed* done) {
+        for (int i = 0; i < kQueues; ++i)
+            if (done[i].valid) events.push_back({t, 2 * i + 1});
+        const int64_t state = matmul_.streaming  ? int64_t(ArrayState::STREAMING)
+                              : matmul_.starving ? int64_t(ArrayState::WAITING_FOR_WEIGHTS)
+                              : queues_[kMatmul].waiting
+                                  ? int64_t(ArrayState::WAITING_FOR_SEMAPHORE)
+                                  : int64_t(ArrayState::IDLE);
+        if (state != array_state_) events.push_back({t, 2 * kQueues + state});
+        array_state_ = state;
+    }
+
+    bool load_awake_ = true, store_awake_ = true, fetch_awake_ = true, control_awake_ = true;
+    Pins last_{};
+    int pushed_ = -1;
+    static constexpr int kLoad = int(Queue::LOAD), kMatmul = int(Queue::MATMUL),
+                         kVector = int(Queue::VECTOR), kStore = int(Queue::STORE);
+};
+
+}  // namespace timing

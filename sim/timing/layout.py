@@ -1,0 +1,126 @@
+"""What the C++ model knows of the core, generated from `hw/tpu`: formats, enumerations, sizes.
+
+Every instruction becomes `WORDS` int64, its fields in order from the opcode on.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hw.tpu import array, isa, matmul
+from hw.tpu.config import TpuConfig
+from hw.tpu.dma import fetch
+from hw.tpu.isa import Format, Instruction, Opcode
+from hw.tpu.registers import COUNTERS, Error
+from hw.tpu.trace import ArrayState
+from hw.tpu.vector import vector
+from sim.memory import MemoryTiming
+
+WORDS = max(len(fmt.fields) for fmt in isa.FORMATS.values())
+"""int64 per instruction."""
+
+
+def sizes(config: TpuConfig, memory: MemoryTiming, dram_bytes: int, program: int) -> dict[str, int]:
+    """Everything the model takes as a number, by the name of its member of `Sizes`.
+
+    Depths that the units of `hw/tpu/dma` compute for themselves are repeated here; a test compares.
+    """
+    beats = isa.INSTRUCTION_BITS // config.bus_bits
+    chunks = max(2 * config.array // config.bus_bytes, 4)
+    return {
+        "array": config.array,
+        "scratchpad_rows": config.scratchpad_rows,
+        "bank_rows": config.bank_rows,
+        "accumulator_rows": config.accumulator_rows,
+        "weight_tiles": config.weight_tiles,
+        "parameter_entries": config.parameter_entries,
+        "parameter_subrows": config.parameter_subrows,
+        "bus_bytes": config.bus_bytes,
+        "burst_beats": config.burst_beats,
+        "outstanding_bursts": config.outstanding_bursts,
+        "queue_depth": config.queue_depth,
+        "order_depth": max(2, config.burst_beats // 2) * config.outstanding_bursts,
+        "unpacker_chunks": chunks,
+        "packer_chunks": 2 * chunks,
+        "write_depth": max(4 * config.burst_beats, 8),
+        "write_outstanding": 2 * config.outstanding_bursts,
+        "fetch_depth": max(fetch.AHEAD * beats, 2 * config.burst_beats),
+        "landing": matmul.FEED_LATENCY + array.latency(config) - 1,
+        "vector_latency": vector.LATENCY,
+        "latency": memory.latency,
+        "rate": round(memory.bytes_per_cycle * 65536),
+        "jitter": memory.jitter,
+        "seed": memory.seed & (1 << 63) - 1,
+        "dram_bytes": dram_bytes,
+        "program": program,
+    }
+
+
+def words(instructions: list[Instruction]) -> NDArray[np.int64]:
+    """Checked instructions as the model takes them, `[instructions, WORDS]`."""
+    result = np.zeros((len(instructions), WORDS), np.int64)
+    for row, instruction in zip(result, instructions, strict=True):
+        fields = isa.FORMATS[instruction.opcode].fields
+        row[0] = instruction.opcode
+        row[1 : len(fields)] = [instruction.values.get(name, 0) for name in list(fields)[1:]]
+    return result
+
+
+def unpack(code: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Encoded instructions, `[instructions, 64]`, as the model takes them; unknown ones stay 0."""
+    result = np.zeros((len(code), WORDS), np.int64)
+    result[:, 0] = code[:, 0]
+    bits = np.unpackbits(code, axis=1, bitorder="little") if len(code) else code
+    for opcode, fmt in isa.FORMATS.items():
+        mine = np.flatnonzero(code[:, 0] == opcode)
+        chosen, shift = bits[mine], 0
+        for column, item in enumerate(fmt.fields.values()):
+            weights = 1 << np.arange(item.bits, dtype=np.int64)
+            if item.signed:
+                weights[-1] = -weights[-1]
+            result[mine, column] = chosen[:, shift : shift + item.bits] @ weights
+            shift += item.bits
+    return result
+
+
+def header() -> str:
+    """`instructions.h`: one struct per format, one enumeration per table, `Sizes`."""
+    names = sizes(TpuConfig(), MemoryTiming(), 0, 0)
+    lines = ["#pragma once", "#include <cstdint>", "namespace timing {"]
+    for fmt in _structs():
+        lines += [f"struct {fmt.__name__} {{", *_members(fmt.fields), "};"]
+    lines += ["struct Sizes {", *_members(names), "};"]
+    for name, members in {
+        "Opcode": Opcode,
+        "Queue": isa.Queue,
+        "LoadMemory": isa.Memory,
+        "VectorSource": isa.Source,
+        "VectorConvert": isa.Convert,
+        "Error": Error,
+        "ArrayState": ArrayState,
+    }.items():
+        lines += [f"enum class {name} : int64_t {{ {_enumerators(members)} }};"]
+    lines += [f"enum Counter : int {{ {', '.join(COUNTERS)} }};"]
+    lines += [f"constexpr int kCounters = {len(COUNTERS)}, kInstructionWords = {WORDS};"]
+    lines += ["inline int queue_of(int64_t opcode) {", "    switch (Opcode(opcode)) {"]
+    for opcode, fmt in isa.FORMATS.items():
+        if fmt.queue is not None:
+            lines.append(f"        case Opcode::{opcode.name}: return {int(fmt.queue)};")
+    return "\n".join([*lines, "        default: return -1;", "    }", "}", "}  // namespace", ""])
+
+
+def _structs() -> Iterator[type[Format]]:
+    """A format of each set of fields: STORE shares LOAD's, FENCE and HALT need none."""
+    yield from (isa.Load, isa.Matmul, isa.Vector)
+
+
+def _members(names: dict[str, isa.Field] | dict[str, int]) -> list[str]:
+    return [f"    int64_t {name};" for name in names]
+
+
+def _enumerators(members: type[enum.IntEnum]) -> str:
+    return ", ".join(f"{member.name} = {int(member)}" for member in members)

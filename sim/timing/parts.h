@@ -1,0 +1,59 @@
+// What all units share: sizes, rings, banks.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "instructions.h"  // generated from hw/tpu/isa.py: one struct per format, Sizes, Counter
+
+namespace timing {
+
+constexpr int64_t kNever = int64_t(1) << 62;
+constexpr int kNoBank = -1;
+constexpr int64_t kRowMask = (1 << 20) - 1;
+
+inline int log2_of(int64_t power) { return __builtin_ctzll(uint64_t(power)); }
+
+// A FIFO of at most `kSize` (a power of two) items; who uses it keeps the limit.
+template <typename T, int kSize>
+class Ring {
+public:
+    bool empty() const { return count_ == 0; }
+    int size() const { return count_; }
+    T& front() { return slots_[head_]; }
+    const T& front() const { return slots_[head_]; }
+    T& at(int index) { return slots_[(head_ + index) & (kSize - 1)]; }
+    void push(const T& item) { slots_[(head_ + count_++) & (kSize - 1)] = item; }
+    void pop() { head_ = (head_ + 1) & (kSize - 1), --count_; }
+
+private:
+    static_assert((kSize & (kSize - 1)) == 0);
+    T slots_[kSize];
+    int head_ = 0, count_ = 0;
+};
+
+// amaranth.lib.fifo.SyncFIFOBuffered without its data.
+struct BufferedLevel {
+    int inner = 0;
+    bool out = false;
+
+    // One cycle; true if anything changed.
+    bool step(bool write, bool read) {
+        const bool move = inner > 0 && (!out || read);
+        const bool changed = write | move | (out & read);
+        inner += int(write) - int(move);
+        if (move)
+            out = true;
+        else if (read)
+            out = false;
+        return changed;
+    }
+};
+
+// A strobe one cycle after its cause, with the semaphores to signal.
+struct Completed {
+    bool valid = false;
+    int64_t signal = 0;
+};
+
+}  // namespace timing
