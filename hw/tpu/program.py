@@ -195,26 +195,48 @@ class TpuProgram:
         if header["isa"] != isa.VERSION:
             raise ProgramError(f"encoded for ISA version {header['isa']}, not {isa.VERSION}")
         entry, count, size = header["entry"], header["instructions"], isa.INSTRUCTION_BYTES
-        if not 0 <= entry <= entry + count * size <= len(image) <= header["dram_bytes"]:
+        config, dram_bytes = TpuConfig.from_dict(header["config"]), header["dram_bytes"]
+        for name in ("entry", "instructions", "dram_bytes", "macs"):
+            if type(header[name]) is not int or header[name] < 0:
+                raise ProgramError(f"{name} is {header[name]!r}, not a whole number")
+        if dram_bytes > 1 << config.address_bits:
+            raise ProgramError(f"{dram_bytes} bytes of DRAM are more than the core can address")
+        if not 0 <= entry <= entry + count * size <= len(image) <= dram_bytes:
             raise ProgramError("instructions lie outside the DRAM image")
         return cls(
-            config=TpuConfig.from_dict(header["config"]),
+            config=config,
             instructions=tuple(
                 isa.decode(image[entry + number * size : entry + (number + 1) * size])
                 for number in range(count)
             ),
             image=np.frombuffer(image, np.uint8),
             entry=entry,
-            dram_bytes=header["dram_bytes"],
-            inputs=tuple(_port(item) for item in header["inputs"]),
-            outputs=tuple(_port(item) for item in header["outputs"]),
+            dram_bytes=dram_bytes,
+            inputs=tuple(_port(item, config, dram_bytes) for item in header["inputs"]),
+            outputs=tuple(_port(item, config, dram_bytes) for item in header["outputs"]),
             tags={int(tag): str(name) for tag, name in header["tags"].items()},
-            macs=int(header["macs"]),
+            macs=header["macs"],
         )
 
 
-def _port(values: Mapping[str, Any]) -> Port:
+def _port(values: Mapping[str, Any], config: TpuConfig, dram_bytes: int) -> Port:
+    """A port of a file, every value checked."""
     port = Port(**{**values, "shape": tuple(values["shape"])})
-    if not port.shape or any(not isinstance(size, int) or size < 1 for size in port.shape):
+    if not port.shape or any(type(size) is not int or size < 1 for size in port.shape):
         raise ProgramError(f"port {port.name!r} has the impossible shape {list(port.shape)}")
+    wrong = [
+        name
+        for name, good in (
+            ("name", isinstance(port.name, str)),
+            ("address", type(port.address) is int and port.address >= 0),
+            ("scale", type(port.scale) in (int, float) and 0 < port.scale < np.inf),
+            ("zero_point", type(port.zero_point) is int and -128 <= port.zero_point <= 127),
+            ("accumulators", isinstance(port.accumulators, bool)),
+        )
+        if not good
+    ]
+    if wrong:
+        raise ProgramError(f"port {port.name!r}: bad {wrong[0]} {getattr(port, wrong[0])!r}")
+    if port.address + port.size(config.array) > dram_bytes:
+        raise ProgramError(f"port {port.name!r} lies outside the DRAM")
     return port

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-import importlib.util
 import platform
 
 from rich.table import Table
 
+from hw.tpu.config import TpuConfig
 from sim.rtl.toolchain import find_tools
 from sw import doctor as tools_doctor
 from sw.commands.answer import Answer
+from sw.graph.device import parse
+from sw.graph.errors import UnimplementedError
+from sw.runtime.config import SessionConfig
 from sw.runtime.devices.registry import available
+from sw.runtime.devices.tpu_engines import engines_of
+
+ENGINES = {
+    "functional": "bit-exact, no cycles",
+    "timing": "cycles without values",
+    "rtl": "the core's own Verilog under Verilator: values and cycles",
+    "fpga": "a board",
+}
+"""The engines behind the TPU that a session may ask for."""
 
 
 def doctor() -> Answer:
@@ -33,18 +45,24 @@ def devices() -> Answer:
 
 
 def _devices() -> list[dict[str, object]]:
-    kinds = {name.rpartition("/")[2].partition(":")[0] for name in available()}
-    no_tpu = "" if "tpu" in kinds else "the graph's TPU device is missing from this installation"
-    lacking = next((tool for tool in find_tools() if tool.required and not tool.found), None)
-    no_rtl = f"{lacking.name} is missing; install: {lacking.install}" if lacking else ""
-    return [
-        _row("cpu:0", "numpy", "", f"every operation, on {platform.machine()}"),
-        _row("gpu:0", "torch", _absent("sw.runtime.devices.gpu", "no GPU kernels"), "CUDA kernels"),
-        _row("tpu:0", "functional", no_tpu, "bit-exact, no cycles"),
-        _row("tpu:0", "timing", _absent("sim.timing", "no timing model"), "cycles without values"),
-        _row("tpu:0", "rtl", no_tpu or no_rtl, "the core's own Verilog under Verilator, cycles"),
-        _row("tpu:0", "fpga", _absent("fpga.link", "no board support"), "a board over its link"),
-    ]
+    kinds = {str(parse(name).kind) for name in available()}
+    rows = [_row("cpu:0", "numpy", "", f"every operation, on {platform.machine()}")]
+    if "gpu" not in kinds:
+        rows.append(_row("gpu:0", "", "no GPU kernels in this version", ""))
+    return rows + [_row("tpu:0", name, _why_not(name), what) for name, what in ENGINES.items()]
+
+
+def _why_not(engine: str) -> str:
+    """Why the TPU cannot run on an engine; empty if it can."""
+    name = "fpga:port" if engine == "fpga" else engine
+    try:
+        engines_of(SessionConfig(tpu=name), TpuConfig())
+    except UnimplementedError:
+        return "not in this version"
+    lacking = [tool for tool in find_tools() if tool.required and not tool.found]
+    if engine == "rtl" and lacking:
+        return f"{lacking[0].name} is missing; install: {lacking[0].install}"
+    return ""
 
 
 def _row(device: str, engine: str, reason: str, what: str) -> dict[str, object]:
@@ -52,14 +70,5 @@ def _row(device: str, engine: str, reason: str, what: str) -> dict[str, object]:
         "device": device,
         "engine": engine,
         "available": not reason,
-        "detail": reason or what,
+        "detail": f"{what} ({reason})" if reason and what else reason or what,
     }
-
-
-def _absent(module: str, what: str) -> str:
-    """Why a part of ours cannot be used; empty if it is there."""
-    parent = module.rpartition(".")[0]
-    there = importlib.util.find_spec(parent.partition(".")[0]) is not None
-    if there and importlib.util.find_spec(parent) and importlib.util.find_spec(module):
-        return ""
-    return f"{what} in this version"

@@ -38,7 +38,9 @@ def explain(error: BaseException) -> str | None:
         return str(error)
     if isinstance(error, EXPECTED):
         return " ".join(str(error).split())
-    if isinstance(error, OSError) and error.strerror:
+    if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror}"
+        return f"{where}{error.strerror or error}"
+    if isinstance(error, MemoryError):
+        return f"not enough memory: {error}"
     return None

@@ -25,6 +25,8 @@ from sw.commands.answer import Answer, CommandError, facts
 from sw.commands.metrics import metrics, table
 from sw.runtime import plots, timeline
 
+PLOT_SUFFIXES = (".png", ".svg", ".pdf")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -117,6 +119,11 @@ def _check(program: TpuProgram, options: Options, files: Files) -> None:
                 raise CommandError(f"--{what} needs --engine rtl: the functional one has no cycles")
         if files.waves:
             raise CommandError("--trace needs --engine rtl: the functional one has no signals")
+    if files.plot and files.plot.suffix not in PLOT_SUFFIXES:
+        raise CommandError(f"--plot {files.plot}: name should end in {', '.join(PLOT_SUFFIXES)}")
+    for file in (files.timeline, files.plot, files.waves):
+        if file:
+            file.parent.mkdir(parents=True, exist_ok=True)
     if files.waves and files.waves.suffix != f".{wave_format()}":
         raise CommandError(f"--trace {files.waves}: this machine writes .{wave_format()} waves")
 

@@ -1,5 +1,6 @@
 """The command line: breaks if a command lies about success or shows a traceback or bad JSON."""
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from hw.tpu.isa import Opcode, make
 from hw.tpu.program import Port, TpuProgram
 from sim.execute import execute, load
 from sim.functional import FunctionalSimulator
+from sim.rtl.toolchain import Tool, ToolMissing
 from sw.compiler.tpu.compile import compile_network
 
 TINY = PRESETS["tiny"]
@@ -114,6 +116,17 @@ def test_devices(ok, systolica):
     assert "numpy" in systolica("devices")[1]
 
 
+def test_a_missing_tool_is_named(refused, program, monkeypatch, tmp_path):
+    """One line with the command that installs it."""
+    lost = Tool("c++", None, None, "compiles", "no compiler", "sudo apt-get install g++")
+
+    def without_compiler(*arguments, **options):
+        raise ToolMissing(lost)
+
+    monkeypatch.setattr("sw.commands.simulate.RtlSimulator", without_compiler)
+    assert "sudo apt-get install g++" in refused("simulate", program, "--random", 1)
+
+
 def test_verilog(ok, tmp_path):
     data = ok("verilog", "--config", "tiny", "-o", tmp_path / "sub" / "tpu.v")
     assert (data["config"], data["top"]) == ("tiny", "tpu")
@@ -209,6 +222,9 @@ def test_simulate_refuses(refused, program, tmp_path):
     assert "--timeline needs" in refused(*functional, "--timeline", "t.pftrace")
     assert "--trace needs" in refused(*functional, "--trace", "t.vcd")
     assert "this machine writes" in refused(*given, "--trace", "t.txt")
+    assert "name should end in" in refused(*given, "--plot", "t.docx")
+    (tmp_path / "taken").write_text("")
+    assert "taken" in refused(*given, "--timeline", tmp_path / "taken" / "t.pftrace")
     refused(*given, "--engine", "magic", status=2)
     refused("conjure", status=2)
 
@@ -223,6 +239,38 @@ def test_damaged_files_are_refused(refused, program):
         program.write_bytes(damaged)
         assert why in refused("disasm", program)
         assert why in refused("simulate", program, "--random", 1)
+
+
+def forged(path, change):
+    """A program file whose header was changed by someone who knows the format."""
+    raw = path.read_bytes()
+    size = int.from_bytes(raw[12:16], "little")
+    header = json.loads(raw[48 : 48 + size])
+    change(header)
+    text = json.dumps(header).encode()
+    body = text + raw[48 + size :]
+    digest = hashlib.sha256(body).digest()
+    path.write_bytes(raw[:12] + len(text).to_bytes(4, "little") + digest + body)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda header: header.update(dram_bytes=1 << 60), "more than the core can address"),
+        (lambda header: header.update(dram_bytes=1e6), "not a whole number"),
+        (lambda header: header.update(macs="many"), "not a whole number"),
+        (lambda header: header["inputs"][0].update(address=-16), "bad address"),
+        (lambda header: header["inputs"][0].update(address=1 << 30), "outside the DRAM"),
+        (lambda header: header["inputs"][0].update(shape=[1 << 40, 6]), "outside the DRAM"),
+        (lambda header: header["outputs"][0].update(scale=-1.0), "bad scale"),
+        (lambda header: header["outputs"][0].update(zero_point=300), "bad zero_point"),
+        (lambda header: header["outputs"][0].update(name=5), "bad name"),
+        (lambda header: header.pop("tags"), "malformed header"),
+    ],
+)
+def test_forged_files_are_refused(refused, program, change, why):
+    forged(program, change)
+    assert why in refused("disasm", program)
 
 
 def test_a_program_that_the_core_stops_names_the_operation(refused, tmp_path):
