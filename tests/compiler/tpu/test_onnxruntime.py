@@ -1,36 +1,14 @@
 """The same layers in ONNX Runtime: breaks if our int8 results stop being those of everyone."""
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from hw.tpu import numerics
 from hw.tpu.config import PRESETS
 from sw.compiler.tpu.compile import compile_network
 from sw.compiler.tpu.layers import Activation, Convolution, Network, result_size
 from tests.compiler.tpu.checks import check_order, run_program
-
-
-def run_onnx(op, constants, x, attributes):
-    """One quantised op: its first input is `x`, its others `constants` in order."""
-    names = ["x", *constants]
-    graph = helper.make_graph(
-        [helper.make_node(op, names, ["y"], **attributes)],
-        "one",
-        [helper.make_tensor_value_info("x", TensorProto.INT8, x.shape)],
-        [helper.make_tensor_value_info("y", TensorProto.INT8, [None] * x.ndim)],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.checker.check_model(model)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    return session.run(None, {"x": x})[0]
+from tests.compiler.tpu.onnx_reference import run_onnx
 
 
 def quantised(rng, depth, cout):
