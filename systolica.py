@@ -10,7 +10,7 @@ import importlib
 from types import SimpleNamespace
 from typing import Any
 
-from sw.graph import errors, nn
+from sw.graph import errors, layers, losses, metrics, nn
 from sw.graph import initializers as _initializers
 from sw.graph import regularizers as _regularizers
 from sw.graph import train as _train
@@ -192,15 +192,31 @@ from sw.graph.ops.variables import (
     assign,
     assign_add,
     assign_sub,
+    count_up_to,
     global_variables,
     global_variables_initializer,
     initialize_all_variables,
     is_variable_initialized,
+    local_variables,
+    local_variables_initializer,
+    model_variables,
+    moving_average_variables,
+    report_uninitialized_variables,
     trainable_variables,
     variables_initializer,
 )
 from sw.graph.shapes import Shape as TensorShape
 from sw.graph.tensor import Tensor
+from sw.graph.variable_scope import (
+    AUTO_REUSE,
+    VariableScope,
+    get_local_variable,
+    get_variable,
+    get_variable_scope,
+    make_template,
+    no_regularizer,
+    variable_scope,
+)
 from sw.runtime.config import SessionConfig
 from sw.runtime.quantize import quantize
 from sw.runtime.report import ProgramReport, RunReport, run_report

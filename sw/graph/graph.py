@@ -65,6 +65,9 @@ class Graph:
         self._devices: list[Any] = []
         self._controls: list[tuple[Operation, ...] | None] = []
         self._collections: dict[str, list[Any]] = {}
+        # what `variable_scope` keeps: variables by full name, open scopes
+        self.variable_store: dict[str, Any] = {}
+        self.variable_scopes: list[Any] = []
 
     # --- making ops ---------------------------------------------------------------------------
 

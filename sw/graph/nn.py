@@ -14,6 +14,16 @@ from sw.graph.ops.activations import (
     tanh,
 )
 from sw.graph.ops.conv import conv2d, depthwise_conv2d
+from sw.graph.ops.conv_variants import (
+    atrous_conv2d,
+    atrous_conv2d_transpose,
+    conv1d,
+    conv2d_backprop_filter,
+    conv2d_backprop_input,
+    conv2d_transpose,
+    convolution,
+    separable_conv2d,
+)
 from sw.graph.ops.embedding import embedding_lookup
 from sw.graph.ops.loss import (
     l2_loss,

@@ -14,7 +14,7 @@ import numpy as np
 
 from sw.graph.build import apply, graph_of, register_op
 from sw.graph.dtypes import DType, as_dtype, resource
-from sw.graph.errors import InvalidArgumentError, ShapeError
+from sw.graph.errors import InvalidArgumentError, OutOfRangeError, ShapeError
 from sw.graph.graph import Graph, GraphKeys, get_default_graph
 from sw.graph.operation import Operation
 from sw.graph.registry import NOT_DIFFERENTIABLE, REQUIRED, TensorType
@@ -117,6 +117,28 @@ register_op(
     stateful=True,
     host_only=True,
     doc="Subtract from the variable.",
+)
+
+
+def _count_up_to(xp: Any, state: OpState, handle: str, limit: int) -> Any:
+    box = state.container
+    with box.lock:
+        value = box.read(handle)
+        if value >= limit:
+            raise OutOfRangeError(f"variable {handle!r} has reached its limit of {limit}")
+        box.write(handle, value + value.dtype.type(1))
+        return value
+
+
+register_op(
+    "count_up_to",
+    kernel=_count_up_to,
+    infer=lambda inputs, limit: value_type(inputs[0]),
+    gradient=None,
+    attrs={"limit": REQUIRED},
+    stateful=True,
+    host_only=True,
+    doc="The variable's value before 1 is added; fails at `limit`.",
 )
 
 
@@ -272,17 +294,17 @@ def is_variable_initialized(variable: Variable, name: str | None = None) -> Tens
 
 def global_variables() -> list[Variable]:
     """All variables of the default graph."""
-    return get_default_graph().get_collection(GraphKeys.GLOBAL_VARIABLES)
+    return get_default_graph().root.get_collection(GraphKeys.GLOBAL_VARIABLES)
 
 
 def trainable_variables() -> list[Variable]:
     """The variables of the default graph that optimisers train."""
-    return get_default_graph().get_collection(GraphKeys.TRAINABLE_VARIABLES)
+    return get_default_graph().root.get_collection(GraphKeys.TRAINABLE_VARIABLES)
 
 
 def variables_initializer(var_list: Any, name: str = "init") -> Operation:
     """An op that initialises the given variables."""
-    graph = get_default_graph()
+    graph = get_default_graph().root
     with graph.control_dependencies([v.initializer for v in var_list]):
         op: Operation = graph.apply("no_op", name=name)
     return op
@@ -296,3 +318,46 @@ def global_variables_initializer() -> Operation:
 def initialize_all_variables() -> Operation:
     """`global_variables_initializer`, by the name in the talk of 2016."""
     return global_variables_initializer()
+
+
+def local_variables() -> list[Variable]:
+    """The local variables of the default graph: neither trained nor saved."""
+    return get_default_graph().root.get_collection(GraphKeys.LOCAL_VARIABLES)
+
+
+def model_variables() -> list[Variable]:
+    """The variables of the default graph that its layers marked as the model's."""
+    return get_default_graph().root.get_collection(GraphKeys.MODEL_VARIABLES)
+
+
+def moving_average_variables() -> list[Variable]:
+    """The variables of the default graph that have a moving average."""
+    return get_default_graph().root.get_collection(GraphKeys.MOVING_AVERAGE_VARIABLES)
+
+
+def local_variables_initializer() -> Operation:
+    """An op that initialises all local variables that exist now."""
+    return variables_initializer(local_variables(), "init_local")
+
+
+def report_uninitialized_variables(
+    var_list: Any = None, name: str = "report_uninitialized_variables"
+) -> Tensor:
+    """A bool vector: which of `var_list` (default: global and local variables) have no value yet.
+
+    TensorFlow gives their names; there are no string tensors here, so it is one flag each.
+    """
+    chosen = global_variables() + local_variables() if var_list is None else list(var_list)
+    flags = [apply("logical_not", is_variable_initialized(v)) for v in chosen]
+    out: Tensor = (
+        apply("stack", *flags, name=name, axis=0)
+        if flags
+        else apply("const", value=np.zeros(0, np.bool_), name=name)
+    )
+    return out
+
+
+def count_up_to(ref: Variable, limit: int, name: str | None = None) -> Tensor:
+    """The value before adding 1; raises `OutOfRangeError` at run time when it is `limit`."""
+    tensor: Tensor = ref.graph.building().apply("count_up_to", ref.handle, name=name, limit=limit)
+    return tensor

@@ -1,0 +1,163 @@
+"""Convolutional layers over [N, H, W, C] and [N, W, C]."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sw.graph.build import apply
+from sw.graph.errors import InvalidArgumentError
+from sw.graph.initializers import Zeros
+from sw.graph.layers.base import Activation, Layer, known
+from sw.graph.ops.conv_variants import conv2d_transpose as nn_transpose
+from sw.graph.ops.conv_variants import convolution
+from sw.graph.ops.conv_variants import separable_conv2d as nn_separable
+from sw.graph.shapes import Shape
+from sw.graph.tensor import Tensor
+
+
+class _Convolution(Layer):
+    """What the convolutional layers share. Variables: kernel, bias."""
+
+    spatial = 2
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = 1,
+        padding: str = "valid",
+        data_format: str = "channels_last",
+        dilation_rate: Any = 1,
+        activation: Activation = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = None,
+        bias_initializer: Any = None,
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        trainable: bool = True,
+        name: str | None = None,
+        reuse: Any = None,
+    ) -> None:
+        super().__init__(trainable, name, None, activity_regularizer, reuse)
+        if data_format != "channels_last":
+            raise InvalidArgumentError(f"data_format {data_format!r}: only channels_last is there")
+        if padding.upper() not in ("SAME", "VALID"):
+            raise InvalidArgumentError(f"padding {padding!r} is not valid or same")
+        self.filters, self.padding = int(filters), padding.upper()
+        self.kernel_size = self._sizes(kernel_size)
+        self.strides, self.dilation = self._sizes(strides), self._sizes(dilation_rate)
+        self.activation, self.use_bias = activation, use_bias
+        self._kernel = (kernel_initializer, kernel_regularizer)
+        self._bias = (Zeros() if bias_initializer is None else bias_initializer, bias_regularizer)
+
+    def _sizes(self, value: Any) -> list[int]:
+        return [int(v) for v in np.broadcast_to(value, self.spatial)]
+
+    def build(self, shape: Shape) -> None:
+        size = [*self.kernel_size, known(shape, -1, self), self.filters]
+        self.kernel = self.add_variable("kernel", size, *self._kernel)
+        self._build_bias()
+
+    def _build_bias(self) -> None:
+        wanted = self.use_bias
+        self.bias = self.add_variable("bias", [self.filters], *self._bias) if wanted else None
+
+    def call(self, inputs: Any, **options: Any) -> Tensor:
+        return self._finish(
+            convolution(inputs, self.kernel, self.padding, self.strides, self.dilation)
+        )
+
+    def _finish(self, out: Tensor) -> Tensor:
+        if self.bias is not None:
+            out = apply("bias_add", out, self.bias)
+        return out if self.activation is None else self.activation(out)
+
+
+class Conv1D(_Convolution):
+    """Convolution of [N, W, C] with `filters` filters of `kernel_size`."""
+
+    spatial = 1
+
+
+class Conv2D(_Convolution):
+    """Convolution of [N, H, W, C] with `filters` filters of `kernel_size` (a number or a pair)."""
+
+
+class Conv2DTranspose(_Convolution):
+    """The transpose of `Conv2D`: [N, H, W, C] to [N, about H * stride, W * stride, filters]."""
+
+    def build(self, shape: Shape) -> None:
+        size = [*self.kernel_size, self.filters, known(shape, -1, self)]
+        self.kernel = self.add_variable("kernel", size, *self._kernel)
+        self._build_bias()
+
+    def call(self, inputs: Any, **options: Any) -> Tensor:
+        sizes = [known(inputs.shape, axis, self) for axis in (1, 2)]
+        out = [
+            n * s + (0 if self.padding == "SAME" else max(k - s, 0))
+            for n, s, k in zip(sizes, self.strides, self.kernel_size, strict=True)
+        ]
+        batch = inputs.shape[0]
+        first = apply("shape", inputs)[0] if batch is None else batch
+        result = nn_transpose(
+            inputs, self.kernel, [first, *out, self.filters], self.strides, self.padding
+        )
+        result.set_shape([batch, *out, self.filters])
+        return self._finish(result)
+
+
+class SeparableConv2D(_Convolution):
+    """A depthwise convolution, then a 1x1 one. Variables: depthwise_kernel, pointwise_kernel,
+    bias."""
+
+    def __init__(
+        self, filters: int, kernel_size: Any, *args: Any, depth_multiplier: int = 1, **options: Any
+    ) -> None:
+        super().__init__(filters, kernel_size, *args, **options)
+        self.depth_multiplier = int(depth_multiplier)
+
+    def build(self, shape: Shape) -> None:
+        channels, many = known(shape, -1, self), self.depth_multiplier
+        size = [*self.kernel_size, channels, many]
+        self.depthwise = self.add_variable("depthwise_kernel", size, *self._kernel)
+        size = [1, 1, channels * many, self.filters]
+        self.pointwise = self.add_variable("pointwise_kernel", size, *self._kernel)
+        self._build_bias()
+
+    def call(self, inputs: Any, **options: Any) -> Tensor:
+        return self._finish(
+            nn_separable(
+                inputs, self.depthwise, self.pointwise, self.strides, self.padding, self.dilation
+            )
+        )
+
+
+def conv1d(inputs: Any, filters: int, kernel_size: Any, *args: Any, **options: Any) -> Tensor:
+    """`Conv1D(filters, kernel_size, ...)(inputs)`."""
+    out: Tensor = Conv1D(filters, kernel_size, *args, **options)(inputs)
+    return out
+
+
+def conv2d(inputs: Any, filters: int, kernel_size: Any, *args: Any, **options: Any) -> Tensor:
+    """`Conv2D(filters, kernel_size, ...)(inputs)`."""
+    out: Tensor = Conv2D(filters, kernel_size, *args, **options)(inputs)
+    return out
+
+
+def conv2d_transpose(
+    inputs: Any, filters: int, kernel_size: Any, *args: Any, **options: Any
+) -> Tensor:
+    """`Conv2DTranspose(filters, kernel_size, ...)(inputs)`."""
+    out: Tensor = Conv2DTranspose(filters, kernel_size, *args, **options)(inputs)
+    return out
+
+
+def separable_conv2d(
+    inputs: Any, filters: int, kernel_size: Any, *args: Any, **options: Any
+) -> Tensor:
+    """`SeparableConv2D(filters, kernel_size, ...)(inputs)`."""
+    out: Tensor = SeparableConv2D(filters, kernel_size, *args, **options)(inputs)
+    return out
