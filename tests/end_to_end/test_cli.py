@@ -301,6 +301,8 @@ def test_interrupt(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         cwd=Path(sw.__file__).parents[1],
+        # a shell's background jobs ignore the signal, and their children would inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         deadline = time.monotonic() + 60
         while not (tmp_path / "d").exists() and time.monotonic() < deadline:
