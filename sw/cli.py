@@ -74,7 +74,10 @@ def disasm(program: ProgramFile, json: Json = False) -> None:
 @app.command()
 def simulate(
     program: ProgramFile,
-    engine: Annotated[Engine, typer.Option(help="functional: exact; rtl: counts cycles.")] = "rtl",
+    engine: Annotated[
+        Literal["functional", "timing", "rtl"],
+        typer.Option(help="functional: values; timing: cycles; rtl: both."),
+    ] = "rtl",
     config: Annotated[
         str | None,
         typer.Option(metavar="PRESET[,FIELD=VALUE...]", help="Insist that it is for this core."),

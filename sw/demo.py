@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from threadpoolctl import threadpool_limits
 
 import systolica as st
 from examples.digits_convnet import Digits, accuracy, convnet, digits, train
@@ -109,7 +110,8 @@ def prepare(config: TpuConfig, steps: int) -> Model:
         x = st.placeholder(st.float32, [None, 8, 8, 1], name="digits")
         logits = convnet(x)
         with st.Session() as session:
-            with _progress("training on the CPU", steps) as report:
+            # so small matrices gain nothing from threads, and threads that spin cost others much
+            with threadpool_limits(1), _progress("training on the CPU", steps) as report:
                 train(session, x, logits, training, steps, report=report)
             floats = session.run(logits, {x: held_out.images})
             quantised = st.quantize(logits, [{x: training.images}])

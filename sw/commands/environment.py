@@ -58,7 +58,7 @@ def _why_not(engine: str) -> str:
     try:
         engines_of(SessionConfig(tpu=name), TpuConfig())
     except UnimplementedError:
-        return "not in this version"
+        return "no session can use it in this version"
     lacking = [tool for tool in find_tools() if tool.required and not tool.found]
     if engine == "rtl" and lacking:
         return f"{lacking[0].name} is missing; install: {lacking[0].install}"

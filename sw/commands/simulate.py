@@ -21,11 +21,14 @@ from sim.functional import FunctionalSimulator
 from sim.memory import MemoryTiming
 from sim.rtl.build import wave_format
 from sim.rtl.engine import RtlSimulator
+from sim.timing.simulator import TimingSimulator
 from sw.commands.answer import Answer, CommandError, facts
 from sw.commands.metrics import metrics, table
 from sw.runtime import plots, timeline
 
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
+VERIFIED = ("functional", "rtl")
+"""The engines that compute values, and independently of each other."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +78,11 @@ def simulate(path: Path, options: Options, files: Files) -> Answer:
     program = TpuProgram.load(path)
     _check(program, options, files)
     inputs = _inputs(program, options)
-    engines = ["functional", "rtl"] if options.verify else [options.engine]
+    engines = {options.engine: None} | dict.fromkeys(VERIFIED if options.verify else ())
     runs = {name: _run(program, name, inputs, options, files) for name in engines}
     outputs, result = runs[options.engine]
     data = metrics(program, result)
-    data["outputs"] = _write_outputs(outputs, files.output)
+    data["outputs"] = _write_outputs(outputs, files.output if options.engine != "timing" else None)
     data["fallback"] = []
     shown: list[Any] = [table(data)]
     ok = True
@@ -93,7 +96,8 @@ def simulate(path: Path, options: Options, files: Files) -> Answer:
         where = _first_difference(runs["rtl"][0], runs["functional"][0])
         shown.append(facts([("mismatches", f"{data['mismatches']} {where}".strip())]))
     if files.traced:
-        _write_pictures(program, runs["rtl"][1], files, path.name)
+        traced = result if result.trace is not None else runs["rtl"][1]
+        _write_pictures(program, traced, files, path.name)
     written = {"timeline": files.timeline, "plot": files.plot, "trace": files.waves}
     for kind, file in written.items():
         data[kind] = str(file) if file else None
@@ -116,9 +120,11 @@ def _check(program: TpuProgram, options: Options, files: Files) -> None:
     if options.engine == "functional" and not options.verify:
         for what, file in (("timeline", files.timeline), ("plot", files.plot)):
             if file:
-                raise CommandError(f"--{what} needs --engine rtl: the functional one has no cycles")
-        if files.waves:
-            raise CommandError("--trace needs --engine rtl: the functional one has no signals")
+                raise CommandError(f"--{what} needs --engine timing or rtl: this one has no cycles")
+    if options.engine != "rtl" and not options.verify and files.waves:
+        raise CommandError(f"--trace needs --engine rtl: the {options.engine} one has no signals")
+    if options.engine == "timing" and files.output:
+        raise CommandError("--output needs --engine functional or rtl: timing computes no values")
     if files.plot and files.plot.suffix not in PLOT_SUFFIXES:
         raise CommandError(f"--plot {files.plot}: name should end in {', '.join(PLOT_SUFFIXES)}")
     for file in (files.timeline, files.plot, files.waves):
@@ -142,6 +148,10 @@ def _run(
     engine: Engine
     if name == "functional":
         engine = FunctionalSimulator(program.config, program.dram_bytes)
+    elif name == "timing":
+        engine = TimingSimulator(
+            program.config, program.dram_bytes, memory=memory, timeline=files.traced
+        )
     else:
         engine = RtlSimulator(
             program.config,

@@ -179,6 +179,15 @@ def test_simulate_rtl_with_everything(ok, systolica, program, tmp_path):
     assert status == 0 and "array active" in out
 
 
+def test_simulate_timing_predicts_the_rtl(ok, refused, program, tmp_path):
+    given = ("simulate", program, "--random", 3, "--memory", "latency=17")
+    predicted, counted = (ok(*given, "--engine", engine) for engine in ("timing", "rtl"))
+    assert predicted["counters"] == counted["counters"]
+    assert predicted["outputs"] == {}
+    ok(*given, "--engine", "timing", "--plot", tmp_path / "p.png")
+    assert "computes no values" in refused(*given, "--engine", "timing", "--output", tmp_path)
+
+
 def test_simulate_takes_floats(ok, program, case, tmp_path):
     port = TpuProgram.load(program).inputs[0]
     real = (case.inputs["x"].astype(np.float32) - port.zero_point) * np.float32(port.scale)
