@@ -1,6 +1,7 @@
 // The C face of the timing model; see native.py for the types.
 #include "core.h"
 
+#pragma GCC visibility push(default)
 extern "C" {
 
 timing::Core* t_open(const timing::Sizes* sizes, const timing::Words* program, int64_t length,

@@ -30,7 +30,8 @@ public:
     Core(const Sizes& sizes, const Words* program, int64_t length)
         : program_(program), length_(length), depth_(int(sizes.queue_depth)), memory_(sizes),
           reader_(sizes), fetch_(sizes, sizes.program, length), weights_(sizes), load_(sizes),
-          matmul_(sizes), vector_(sizes), store_(sizes) {}
+          matmul_(sizes), vector_(sizes), store_(sizes),
+          burst_(sizes.burst_beats) {}
 
     int64_t counters[kCounters] = {};
     std::vector<Event> events;
@@ -50,7 +51,8 @@ public:
                 }
                 memory_.skip(next - t - 1);
             }
-            for (int i = 0; i < kCounters; ++i) counters[i] += grow_[i] * (next - t);
+            count(next - t);
+            if (matmul_.begins) next += leap(t);
             if (halted_ && ++after_halt_ == 2) break;
             t = next;
         }
@@ -73,7 +75,7 @@ private:
     Semaphores semaphores_;
     bool halted_ = false;
     int after_halt_ = 0;
-    int64_t grow_[kCounters] = {};
+    bool read_waits_ = false;
     Report stop_{};
     int64_t array_state_ = int64_t(ArrayState::IDLE);
 
@@ -86,17 +88,76 @@ private:
         return std::min({memory_.next_event(t), weights_.next_event(), matmul_.next_event(t)});
     }
 
+    // `cycles` like the last one; what moves things is counted where it happens.
+    void count(int64_t cycles) {
+        counters[Counter::cycles] += cycles;
+        if (matmul_.streaming) {
+            counters[Counter::array_active] += cycles;
+            counters[Counter::useful_macs] += matmul_.macs * cycles;
+        } else if (matmul_.starving) {
+            counters[Counter::weight_stall] += cycles;
+        } else if (queues_[kMatmul].waiting) {
+            counters[Counter::input_stall] += cycles;
+        }
+        if (vector_.busy) counters[Counter::vector_busy] += cycles;
+        if (vector_.stalled) counters[Counter::vector_stall] += cycles;
+        if (queues_[kLoad].waiting) counters[Counter::load_wait] += cycles;
+        if (queues_[kVector].waiting) counters[Counter::vector_wait] += cycles;
+        if (queues_[kStore].waiting) counters[Counter::store_wait] += cycles;
+        if (read_waits_) counters[Counter::read_wait] += cycles;
+    }
+
+    // At the begin of a pass in cycle `t`: cycles to leave out because they repeat earlier ones.
+    int64_t leap(int64_t t) {
+        if (disturbed_ || recording || !memory_.deterministic()) history_.clear();
+        disturbed_ = false;
+        Snapshot& now = history_.next();
+        now.clear();
+        now.time = t;
+        memory_.describe(now);
+        reader_.describe(now);
+        load_.describe(now);
+        weights_.describe(now);
+        matmul_.describe(now);
+        std::copy(counters, counters + kCounters, now.counters);
+        for (int i = 0; i < history_.size(); ++i) {
+            const Snapshot& before = history_.at(i);
+            if (!now.same(before)) continue;
+            const Leap one{t - before.time, now.pass - before.pass,
+                           before.rows_left - now.rows_left, before.beats_left - now.beats_left};
+            int64_t periods = matmul_.repetitions(before.pass);
+            // a LOAD's last row and last burst differ from the others
+            if (one.rows) periods = std::min(periods, (now.rows_left - 2) / one.rows);
+            if (one.beats) periods = std::min(periods, (now.beats_left - burst_ - 1) / one.beats);
+            if (one.rows < 0 || one.beats < 0 || periods < 1) continue;
+            const Leap all{one.cycles * periods, one.passes * periods, one.rows * periods,
+                           one.beats * periods};
+            memory_.leap(all), load_.leap(all), weights_.leap(all), matmul_.leap(all);
+            for (int c = 0; c < kCounters; ++c)
+                counters[c] += (counters[c] - before.counters[c]) * periods;
+            history_.clear();
+            return all.cycles;
+        }
+        history_.keep();
+        return 0;
+    }
+
     // One cycle; false if the next ones are the same until `next_event`.
     bool cycle(int64_t t) {
         const Pins pins = memory_.pins;
-        const Completed done[kQueues] = {load_.completed, matmul_.completed, vector_.completed,
-                                         store_.completed};
+        const bool finished = load_.completed.valid | matmul_.completed.valid |
+                              vector_.completed.valid | store_.completed.valid;
+        Completed done[kQueues];
+        if (finished) {
+            done[kLoad] = load_.completed, done[kMatmul] = matmul_.completed;
+            done[kVector] = vector_.completed, done[kStore] = store_.completed;
+        }
         // the bus for reading
         const bool free = reader_.free(pins.ar_ready);
         const bool to_fetch = free && fetch_.queue.valid;
         const bool to_load = free && !fetch_.queue.valid && load_.queue.valid;
         const int client = pins.r_valid ? reader_.client() : -1;
-        grow_[Counter::read_wait] = reader_.outstanding() && !pins.r_valid;
+        read_waits_ = reader_.outstanding() && !pins.r_valid;
         const int read_beats = reader_.valid ? reader_.beats : 0;
         const int requested = to_fetch ? fetch_.queue.beats : load_.queue.beats;
         const int write_beats = store_.queue.address_beats();
@@ -106,17 +167,16 @@ private:
         bool moved = matmul_.step(t, weights_);
         const int drained = vector_.accumulator_bank(), read = vector_.scratchpad_bank();
         const int stored = store_.wants(), written = vector_.write_bank(t);
-        const int array = matmul_.streaming && (read != kNoBank || stored != kNoBank)
-                              ? matmul_.bank(t)
-                              : kNoBank;
-        const bool drain_refused = drained != kNoBank && matmul_.adding(t) == drained;
-        const bool read_refused = read != kNoBank && read == array;
+        const bool drain_refused = drained != kNoBank && matmul_.adds(t, drained);
+        const bool read_refused = read != kNoBank && matmul_.reads(t, read);
+        const bool store_refused =
+            stored != kNoBank && (stored == read || matmul_.reads(t, stored));
         // units that did not move sleep until something reaches them
-        moved |= vector_.step(t, drain_refused || read_refused);
+        const bool vector = vector_.step(t, drain_refused || read_refused);
+        moved |= vector;
         if (store_awake_ || pins.b_valid || pins.aw_ready != last_.aw_ready ||
             pins.w_ready != last_.w_ready)
-            moved |= store_awake_ =
-                store_.step(stored != kNoBank && (stored == array || stored == read), pins);
+            moved |= store_awake_ = store_.step(store_refused, pins);
         if (load_awake_ || to_load || client == 1)
             moved |= load_awake_ = load_.step(to_load, client == 1, written, weights_);
         const bool weights = weights_.step(t, load_.accepted, matmul_.takes_tile);
@@ -125,24 +185,21 @@ private:
         last_ = pins;
 
         // instructions
-        const bool finished =
-            done[0].valid | done[1].valid | done[2].valid | done[3].valid;
         const bool begins = (load_.ready & queues_[kLoad].full) |
                             (matmul_.ready & queues_[kMatmul].full) |
                             (vector_.ready & queues_[kVector].full) |
                             (store_.ready & queues_[kStore].full);
-        grow_[Counter::instructions] = 0;
+        bool give = false;
         if (control_awake_ | finished | begins) {
-            const bool give = dispatch(done);
+            give = dispatch(done);
             control_awake_ = start(t, done) | give | finished;
-            fetch_awake_ |= give;
         }
-        const bool give = grow_[Counter::instructions];
-        if (fetch_awake_ || to_fetch || client == 0) {
+        if (give || fetch_awake_ || to_fetch || client == 0) {
             fetch_awake_ = fetch_.step(t, to_fetch, client == 0, give);
             control_awake_ |= fetch_awake_;
         }
         moved |= control_awake_ | fetch_awake_;
+        disturbed_ |= control_awake_ | fetch_awake_ | store_awake_ | vector;
 
         // the bus
         if (to_fetch | to_load | (pins.r_valid & pins.r_last) | (reader_.valid & pins.ar_ready)) {
@@ -152,19 +209,8 @@ private:
         }
         moved |= memory_.step(t, read_beats, write_beats, write_beat);
 
-        grow_[Counter::cycles] = 1;
-        grow_[Counter::array_active] = matmul_.streaming;
-        grow_[Counter::useful_macs] = matmul_.macs;
-        grow_[Counter::weight_stall] = matmul_.starving;
-        grow_[Counter::input_stall] =
-            queues_[kMatmul].waiting && !matmul_.streaming && !matmul_.starving;
-        grow_[Counter::vector_busy] = vector_.busy;
-        grow_[Counter::vector_stall] = vector_.stalled;
-        grow_[Counter::load_wait] = queues_[kLoad].waiting;
-        grow_[Counter::vector_wait] = queues_[kVector].waiting;
-        grow_[Counter::store_wait] = queues_[kStore].waiting;
-        grow_[Counter::dram_read_beats] = pins.r_valid;
-        grow_[Counter::dram_write_beats] = write_beat && pins.w_ready;
+        counters[Counter::dram_read_beats] += pins.r_valid;
+        counters[Counter::dram_write_beats] += write_beat && pins.w_ready;
         if (recording) record(t, done);
         return moved;
     }
@@ -180,14 +226,15 @@ private:
             give = queue < 0 ? idle : queues_[queue].fifo.size() != depth_;
             if (give && queue >= 0) {
                 ++queues_[queue].in_flight;
-                pushed_ = queue;
+                pushed_ = queue, pushed_position_ = position_;
             }
+            position_ += give;
             halted_ = give && opcode == int64_t(Opcode::HALT);
         } else if (position_ == length_ && !halted_ && idle) {
             stop_ = {int64_t(Error::NO_HALT), position_, 0, 0};
         }
         for (int i = 0; i < kQueues; ++i) queues_[i].in_flight -= done[i].valid;
-        grow_[Counter::instructions] = give;
+        counters[Counter::instructions] += give;
         return give;
     }
 
@@ -210,8 +257,7 @@ private:
             }
             if (done[i].valid) semaphores_.signal(done[i].signal);
         }
-        if (pushed_ >= 0) queues_[pushed_].fifo.push(position_);
-        if (grow_[Counter::instructions]) ++position_;
+        if (pushed_ >= 0) queues_[pushed_].fifo.push(pushed_position_);
         pushed_ = -1;
         if (!semaphores_.settle()) stop_ = {int64_t(Error::SEMAPHORE_OVERFLOW), position_, 0, 0};
         return moved;
@@ -247,9 +293,13 @@ private:
         array_state_ = state;
     }
 
+    History history_;
+    bool disturbed_ = true;
+    int64_t burst_;
     bool load_awake_ = true, store_awake_ = true, fetch_awake_ = true, control_awake_ = true;
     Pins last_{};
-    int pushed_ = -1;
+    int pushed_ = -1;  // the queue that an instruction is on its way to
+    int64_t pushed_position_ = 0;
     static constexpr int kLoad = int(Queue::LOAD), kMatmul = int(Queue::MATMUL),
                          kVector = int(Queue::VECTOR), kStore = int(Queue::STORE);
 };

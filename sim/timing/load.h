@@ -62,8 +62,7 @@ public:
         const bool segment = splitter_.ready(burst);
         ready = segments_.ready(segment) && room;
         moved |= queue.step(splitter_, burst, granted, response, beat);
-        const Segment taken = segments_.segment;
-        moved |= splitter_.step(burst, segment && segments_.valid ? &taken : nullptr);
+        moved |= splitter_.step(burst, segment && segments_.valid ? &segments_.segment : nullptr);
         moved |= segments_.step(segment);
         return moved;
     }
@@ -71,6 +70,24 @@ public:
     void start(const Load& op) {
         segments_.start(op);
         contexts_.push(&op);
+    }
+
+    void describe(Snapshot& state) const {
+        queue.describe(state);
+        splitter_.describe(state);
+        segments_.describe(state);
+        walker_.describe(state);
+        state.put(contexts_.size());
+        for (int i = 0; i < contexts_.size(); ++i) state.put_pointer(contexts_.at(i));
+        for (int64_t value : {int64_t(level_), int64_t(valid_), int64_t(last_), memory_, signal_,
+                              int64_t(ready), int64_t(completed.valid)})
+            state.put(value);
+    }
+
+    void leap(const Leap& leap) {
+        if (walker_.active) row_ += leap.rows * walker_.op->row_stride;
+        splitter_.leap(leap);
+        walker_.leap(leap);
     }
 
 private:

@@ -1,7 +1,7 @@
 // The AXI memory's timing without its contents: the rules of sim/rtl/axi_memory.h.
 #pragma once
 
-#include "parts.h"
+#include "period.h"
 
 namespace timing {
 
@@ -13,9 +13,10 @@ struct Bucket {
     int64_t wait() const { return ready() ? 0 : (cost - credit + rate - 1) / rate; }
 };
 
-// What the memory shows in a cycle; decided in the cycle before.
+// What the memory shows in a cycle; decided in the cycle before. One word, because a struct of
+// bytes just written is slow to copy.
 struct Pins {
-    bool ar_ready, aw_ready, w_ready, r_valid, r_last, b_valid;
+    unsigned ar_ready : 1, aw_ready : 1, w_ready : 1, r_valid : 1, r_last : 1, b_valid : 1;
 };
 
 class Memory {
@@ -33,7 +34,7 @@ public:
     // was offered. Sets `pins` for the next cycle; true if anything but time has changed.
     bool step(int64_t t, int read_beats, int write_beats, bool beat) {
         bool moved = pins.r_valid | pins.b_valid;
-        if (!moved && t < quiet_until_ && !(read_beats | write_beats) && !(beat & pins.w_ready)) {
+        if (!moved && t < quiet_until_ && !(read_beats | write_beats) && !(beat && pins.w_ready)) {
             skip(1);
             return false;
         }
@@ -90,6 +91,23 @@ public:
     void skip(int64_t cycles) {
         read_bucket_.tick(cycles);
         write_bucket_.tick(cycles);
+    }
+
+    bool deterministic() const { return jitter_ == 0; }
+
+    void describe(Snapshot& state) const {
+        for (bool pin : {bool(pins.ar_ready), bool(pins.aw_ready), bool(pins.w_ready),
+                         bool(pins.r_valid), bool(pins.r_last), bool(pins.b_valid)})
+            state.put(pin);
+        state.put(read_bucket_.credit), state.put(write_bucket_.credit);
+        for (int size : {reads_.size(), writes_.size(), answers_.size()}) state.put(size);
+        for (int i = 0; i < reads_.size(); ++i)
+            state.put_time(reads_.at(i).due), state.put(reads_.at(i).beats);
+    }
+
+    void leap(const Leap& leap) {
+        for (int i = 0; i < reads_.size(); ++i) reads_.at(i).due += leap.cycles;
+        quiet_until_ = 0;
     }
 
 private:

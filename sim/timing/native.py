@@ -17,7 +17,7 @@ from sim.rtl import toolchain
 from sim.timing import layout
 
 HERE = Path(__file__).parent
-FLAGS = ["-std=c++17", "-O3", "-march=native", "-Wall", "-shared", "-fPIC"]
+FLAGS = ["-std=c++17", "-O3", "-march=native", "-Wall", "-shared", "-fPIC", "-fvisibility=hidden"]
 
 
 class BuildError(RuntimeError):

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
+#include <utility>
 
 #include "instructions.h"  // generated from hw/tpu/isa.py: one struct per format, Sizes, Counter
 
@@ -22,6 +24,7 @@ public:
     int size() const { return count_; }
     T& front() { return slots_[head_]; }
     const T& front() const { return slots_[head_]; }
+    const T& at(int index) const { return slots_[(head_ + index) & (kSize - 1)]; }
     T& at(int index) { return slots_[(head_ + index) & (kSize - 1)]; }
     void push(const T& item) { slots_[(head_ + count_++) & (kSize - 1)] = item; }
     void pop() { head_ = (head_ + 1) & (kSize - 1), --count_; }

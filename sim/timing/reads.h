@@ -26,6 +26,10 @@ public:
         return fifo.step(response, read) | granted | take;
     }
 
+    void describe(Snapshot& state) const {
+        for (int value : {int(valid), beats, free_, fifo.inner, int(fifo.out)}) state.put(value);
+    }
+
 private:
     int free_;
 };
@@ -47,6 +51,11 @@ public:
         if (last_beat) order_.pop();
         if (ar_ready) valid = false;
         if (granted >= 0) valid = true, beats = wanted, order_.push(int8_t(granted));
+    }
+
+    void describe(Snapshot& state) const {
+        state.put(valid), state.put(beats), state.put(order_.size());
+        for (int i = 0; i < order_.size(); ++i) state.put(order_.at(i));
     }
 
 private:

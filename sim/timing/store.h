@@ -111,8 +111,7 @@ public:
         const bool segment = splitter_.ready(burst);
         const bool transfer = segments_.ready(segment) && !transfers_.empty();
         moved |= queue.step(splitter_, burst, beat, pins);
-        const Segment taken = segments_.segment;
-        moved |= splitter_.step(burst, segment && segments_.valid ? &taken : nullptr);
+        moved |= splitter_.step(burst, segment && segments_.valid ? &segments_.segment : nullptr);
         moved |= segments_.step(segment);
         if (transfer) segments_.start(*transfers_.front()), transfers_.pop();
         return moved | transfer;

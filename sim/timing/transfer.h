@@ -1,7 +1,7 @@
 // LOAD and STORE as rows and as bursts: hw/tpu/dma/{transfer,segments,bursts}.py without data.
 #pragma once
 
-#include "parts.h"
+#include "period.h"
 
 namespace timing {
 
@@ -44,6 +44,21 @@ public:
             --rows_left_;
         }
         measure();
+    }
+
+    void describe(Snapshot& state) const {
+        state.put_pointer(op);
+        for (int64_t value : {int64_t(active), int64_t(touched), int64_t(finished), lines_left_,
+                              int64_t(offset_ & (bus_ - 1))})
+            state.put(value);
+        state.rows_left = active ? rows_left_ : 0;
+    }
+
+    void leap(const Leap& leap) {
+        if (!active) return;
+        row = (row + leap.rows * op->row_stride) & kRowMask;
+        offset_ += uint32_t(leap.rows * op->dram_row_stride);
+        rows_left_ -= leap.rows;
     }
 
 private:
@@ -101,6 +116,12 @@ public:
         rows_left_ = next.rows, lines_left_ = next.lines;
     }
 
+    void describe(Snapshot& state) const {
+        state.put_pointer(op_);
+        for (int64_t value : {int64_t(active_), int64_t(valid), rows_left_, lines_left_})
+            state.put(value);
+    }
+
 private:
     const Load* op_ = nullptr;
     bool active_ = false, contiguous_ = false;
@@ -142,6 +163,15 @@ public:
         }
         return taken || segment;
     }
+
+    void describe(Snapshot& state) const {
+        for (int64_t value : {int64_t(active), int64_t(last), int64_t(last_segment_),
+                              int64_t(beats), index_ & (burst_ - 1)})
+            state.put(value);
+        state.beats_left = active ? left_ : 0;
+    }
+
+    void leap(const Leap& leap) { index_ += leap.beats, left_ -= leap.beats; }
 
 private:
     int log_;

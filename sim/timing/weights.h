@@ -1,7 +1,7 @@
 // The weight FIFO and its loader: hw/tpu/weights.py without data.
 #pragma once
 
-#include "parts.h"
+#include "period.h"
 
 namespace timing {
 
@@ -26,6 +26,14 @@ public:
             full_ = false;
         }
         return accepted | taken | ends | starts;
+    }
+
+    void describe(Snapshot& state) const {
+        state.put(level_), state.put(full_), state.put_time(last_);
+    }
+
+    void leap(const Leap& leap) {
+        if (last_ != kNever) last_ += leap.cycles;
     }
 
 private:
