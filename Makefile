@@ -9,7 +9,7 @@ WARM_STAMP := $(VENV)/.warm-done
 TYPED := $(wildcard sw sim fpga)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test lint format bench docs clean
+.PHONY: help setup tools demo test cosim faults lint format bench docs clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,14 @@ demo: setup ## train a small convnet, quantise it, run it on the Verilated TPU
 
 test: setup ## run all tests
 	@$(PY) -m pytest -n $(JOBS) tests
+
+N ?= 10000
+SEED ?= 1
+cosim: setup ## N random programs (10000) on the Verilated core against the oracle
+	@$(PY) -m tests.verification.cosim -n $(N) --seed $(SEED)
+
+faults: setup ## bus errors, dead channels, resets and bad words, everywhere in some programs
+	@$(PY) -m tests.verification.faults --seed $(SEED)
 
 lint: setup ## ruff (lint and format) and mypy
 	@$(PY) -m ruff check .

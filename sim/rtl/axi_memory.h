@@ -10,6 +10,8 @@
 //   - A beat waits until its channel's bucket holds one bus word of credit. The bucket gains
 //     `rate` per cycle and holds at most one word (or one cycle's gain if larger).
 //   - kQueue bursts may wait on each channel; a full queue drops its ready.
+//
+// Faults: addresses that answer with an error, the n-th beat that does, channels that die.
 #pragma once
 
 #include <cstdarg>
@@ -31,6 +33,8 @@ struct Fault {
     bool write;
     uint8_t response;
 };
+
+enum Channel : uint32_t { kAr, kAw, kW, kR, kB, kChannels };
 
 struct Burst {
     uint64_t address;
@@ -78,6 +82,28 @@ public:
     bool in_reset = true;
     uint64_t bytes_read = 0, bytes_written = 0;
     char violation[256] = "";
+
+    uint64_t failed_at = ~0ull;  // address of the beat that `fail_beat` chose, once it came
+
+    // The `number`-th beat from now on (the next one is 1) is answered with `response`.
+    void fail_beat(bool write, uint64_t number, uint8_t response) {
+        fail_in_[write] = number, fail_response_ = response, failed_at = ~0ull;
+    }
+
+    // After `handshakes` more the channel answers nothing, until `heal`; 0: from now on.
+    void kill(uint32_t channel, uint64_t handshakes) {
+        left_[channel] = handshakes;
+        if (handshakes == 0) dead_ |= 1u << channel;
+    }
+
+    void heal() {
+        faults.clear();
+        fail_in_[0] = fail_in_[1] = 0;
+        for (uint64_t& left : left_) left = 0;
+        dead_ = 0;
+    }
+
+    uint32_t under_way() const { return reads_.count + writes_.count + answers_.count; }
 
     bool violated() const { return violation[0] != 0; }
 
@@ -142,6 +168,7 @@ public:
         if (w | held_w_) write_data(t, w);
         if (r_valid_ && t.M_AXI(rready)) r_taken();
         if (b_valid_ && t.M_AXI(bready)) {
+            count(kB);
             answers_.pop();
             b_valid_ = false;
             changed_ = true;
@@ -162,6 +189,23 @@ private:
     bool held_w_ = false, held_w_last_ = false;
     uint64_t held_w_strobe_ = 0;
     alignas(64) uint8_t held_w_data_[kBytes];
+
+    uint64_t fail_in_[2] = {}, left_[kChannels] = {};
+    uint8_t fail_response_ = kSlverr;
+    uint32_t dead_ = 0;  // a bit for each channel
+
+    // A handshake; a count of 0 wraps and never comes back to 0.
+    void count(uint32_t channel) {
+        if (--left_[channel] == 0) dead_ |= 1u << channel;
+    }
+    bool alive(uint32_t channel) const { return (dead_ >> channel & 1) == 0; }
+
+    // Whether the beat at `at` is the chosen one.
+    bool fails(bool write, uint64_t at) {
+        if (__builtin_expect(fail_in_[write] == 0, 1) || --fail_in_[write] != 0) return false;
+        failed_at = at;
+        return true;
+    }
 
     uint64_t random() {  // xorshift64
         random_ ^= random_ << 13, random_ ^= random_ >> 7, random_ ^= random_ << 17;
@@ -190,6 +234,7 @@ private:
         }
         held = {valid && !ready, at, rest};
         if (!valid || !ready) return;
+        count(write ? kAw : kAr);
         const uint64_t bytes = uint64_t(len + 1) << size;
         const uint64_t first = at >> size << size;
         if (burst != 1) return violate("%sBURST is %u, not INCR", name, burst);
@@ -237,7 +282,9 @@ private:
         if (last != (b.done + 1 == b.beats))
             return violate("WLAST is %d at beat %u of %u", last, b.done + 1, b.beats);
         const uint64_t at = beat_address(b), base = at & ~uint64_t(kBytes - 1);
-        const uint8_t error = b.checked ? response(b, at, true) : uint8_t(kOkay);
+        uint8_t error = b.checked ? response(b, at, true) : uint8_t(kOkay);
+        if (fails(true, at)) error = fail_response_;
+        count(kW);
         write_bucket_.spend();
         bytes_written += 1u << b.size;
         if (error == kOkay) {
@@ -258,6 +305,7 @@ private:
     }
 
     void r_taken() {
+        count(kR);
         r_valid_ = false;
         changed_ = true;
         if (++reads_.front().done == reads_.front().beats) reads_.pop();
@@ -268,14 +316,15 @@ private:
         read_bucket_.tick();
         write_bucket_.tick();
         if (!r_valid_ && !reads_.empty() && next >= reads_.front().due && read_bucket_.ready() &&
-            !gap())
+            alive(kR) && !gap())
             present();
-        if (!b_valid_ && !answers_.empty() && next >= answers_.front().due && !gap())
+        if (!b_valid_ && !answers_.empty() && next >= answers_.front().due && alive(kB) && !gap())
             b_valid_ = changed_ = true;
-        set(ar_ready_, !reads_.full() && !gap());
-        set(aw_ready_, !writes_.full() && !gap());
+        set(ar_ready_, !reads_.full() && alive(kAr) && !gap());
+        set(aw_ready_, !writes_.full() && alive(kAw) && !gap());
         // A full answer queue must not be pushed: the last beat waits.
-        set(w_ready_, !writes_.empty() && !answers_.full() && write_bucket_.ready() && !gap());
+        set(w_ready_, !writes_.empty() && !answers_.full() && write_bucket_.ready() && alive(kW) &&
+                          !gap());
     }
 
     void set(bool& pin, bool value) {
@@ -286,6 +335,7 @@ private:
         Burst& b = reads_.front();
         const uint64_t at = beat_address(b), base = at & ~uint64_t(kBytes - 1);
         r_resp_ = b.checked ? response(b, at, false) : uint8_t(kOkay);
+        if (fails(false, at)) r_resp_ = fail_response_;
         if (r_resp_ == kOkay)
             std::memcpy(word_, dram_ + base, kBytes);
         else

@@ -224,7 +224,14 @@ void h_fault(Harness* h, uint64_t first, uint64_t last, int write, int response)
     h->memory.faults.push_back({first, last, write != 0, static_cast<uint8_t>(response)});
 }
 
-void h_clear_faults(Harness* h) { h->memory.faults.clear(); }
+void h_fail_beat(Harness* h, int write, uint64_t number, int response) {
+    h->memory.fail_beat(write != 0, number, static_cast<uint8_t>(response));
+}
+
+void h_kill(Harness* h, int channel, uint64_t handshakes) { h->memory.kill(channel, handshakes); }
+void h_clear_faults(Harness* h) { h->memory.heal(); }
+uint64_t h_failed_at(Harness* h) { return h->memory.failed_at; }
+uint64_t h_under_way(Harness* h) { return h->memory.under_way(); }
 void h_reset(Harness* h, uint64_t cycles) { h->reset(cycles); }
 int h_run(Harness* h, uint64_t limit, int until_irq) { return h->run(limit, until_irq != 0); }
 uint64_t h_cycle(Harness* h) { return h->cycle; }

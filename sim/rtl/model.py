@@ -22,8 +22,10 @@ from sim.rtl.progress import RunProgress
 from sim.rtl.verilog import Verilog, convert
 
 Reason = Literal["limit", "irq"]
+Channel = Literal["AR", "AW", "W", "R", "B"]
 _REASONS: dict[int, Reason] = {0: "limit", 1: "irq"}
 _VIOLATION = 2
+_CHANNELS = ("AR", "AW", "W", "R", "B")
 _RESPONSES = {"SLVERR": 2, "DECERR": 3}
 # Long enough that the call costs nothing, short enough that Ctrl-C answers at once.
 _CHUNK_SECONDS = 0.05
@@ -141,8 +143,31 @@ class RtlModel:
             raise ValueError(f"bad fault: {first}..{last} {response}")
         self._native.call("h_fault", first, last, int(write), _RESPONSES[response])
 
+    def fail_beat(self, number: int, *, write: bool, response: Literal["SLVERR", "DECERR"]) -> None:
+        """Answer the `number`-th beat from now on (1: the next) with an error, wherever it is."""
+        if response not in _RESPONSES or number < 1:
+            raise ValueError(f"bad fault: beat {number} {response}")
+        self._native.call("h_fail_beat", int(write), number, _RESPONSES[response])
+
+    @property
+    def failed_beat(self) -> int | None:
+        """Bus address of the beat that `fail_beat` chose; None while it is still to come."""
+        address = int(self._native.call("h_failed_at"))
+        return None if address == (1 << 64) - 1 else address
+
+    def kill_channel(self, channel: Channel, after: int = 0) -> None:
+        """Make the memory ignore a channel after so many more of its handshakes."""
+        if channel not in _CHANNELS or after < 0:
+            raise ValueError(f"bad fault: channel {channel} after {after}")
+        self._native.call("h_kill", _CHANNELS.index(channel), after)
+
+    @property
+    def bursts_under_way(self) -> int:
+        """Bursts that the memory has accepted and not answered to the end."""
+        return int(self._native.call("h_under_way"))
+
     def clear_faults(self) -> None:
-        """Forget all faults for bursts accepted from now on."""
+        """Forget faults of addresses and beats, for bursts to come; dead channels live again."""
         self._native.call("h_clear_faults")
 
     def read_register(self, address: int) -> int:

@@ -101,6 +101,32 @@ def test_fault_reaches_the_master(opened: Open, write: bool, response: str) -> N
     assert model.read_register(0) == 0
 
 
+@pytest.mark.parametrize("write", [False, True])
+def test_a_beat_fails_once_wherever_it_is(opened: Open, write: bool) -> None:
+    model = opened()
+    model.fail_beat(21, write=write, response="SLVERR")
+    assert model.failed_beat is None
+    copy(model, 40)
+    assert model.read_register(0) == 2
+    assert model.failed_beat == (TARGET if write else SOURCE) + 20 * 8
+    copy(model, 40)
+    assert model.read_register(0) == 0
+
+
+@pytest.mark.parametrize("channel", ["AR", "R", "AW", "W", "B"])
+def test_a_dead_channel_stops_the_master_until_it_lives_again(opened: Open, channel: str) -> None:
+    model = opened()
+    for address, value in ((4, SOURCE), (8, TARGET), (12, 64), (0, 1)):
+        model.write_register(address, value)
+    model.kill_channel(channel, after=2)
+    assert model.run(3000) == Stop("limit", 3000)
+    if channel in ("R", "B"):
+        assert model.bursts_under_way == 1
+    model.clear_faults()
+    assert model.run(3000).reason == "irq"
+    assert (model.read_register(0), model.bursts_under_way) == (0, 0)
+
+
 def test_outside_the_memory_is_a_decode_error(opened: Open) -> None:
     model = opened()
     copy(model, 16, source=SIZE)

@@ -1,0 +1,193 @@
+"""`make cosim`: random programs, legal and illegal, on the Verilated core and the oracle.
+
+python -m tests.verification.cosim -n 10000 --seed 1 --json cosim.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from hw.tpu.config import PRESETS
+from hw.tpu.registers import Error
+from tests.verification.corruption import Corrupted, corrupt
+from tests.verification.coverage import Coverage
+from tests.verification.generator import DRAM_BYTES, Program, generate
+from tests.verification.rig import WATCHDOG, Outcome, Rig
+from tests.verification.shrink import shrink
+from tests.verification.verdict import Verdict, judge
+
+RATIO = {"tiny": 18, "ulx3s": 1, "default": 1}
+"""Programs of each preset: small memories give the same cases at a fraction of the cost."""
+ILLEGAL = 0.25
+"""Share of the programs that are corrupted."""
+AUDIT = 64
+"""After so many programs every on-chip row is compared, not only those that were written."""
+MOST_FAILURES = 5
+
+
+@dataclass
+class Campaign:
+    """Counts of a run, and what failed."""
+
+    programs: Counter[str] = field(default_factory=Counter)
+    instructions: int = 0
+    cycles: int = 0
+    failures: list[str] = field(default_factory=list)
+    coverage: Coverage = field(default_factory=Coverage)
+
+    def summary(self, cpu_seconds: float) -> str:
+        total = sum(self.programs.values())
+        kinds = ", ".join(f"{count} {name}" for name, count in sorted(self.programs.items()))
+        return (
+            f"{self.coverage.tables()}\n\n{total} programs ({kinds}), {self.instructions} "
+            f"instructions, {self.cycles} cycles of the core in {cpu_seconds:.1f} CPU-seconds "
+            f"({total / cpu_seconds:.0f} programs/s): {len(self.failures)} mismatches"
+        )
+
+
+def image_of(program: Program, found: Corrupted) -> np.ndarray:
+    """DRAM with the corrupted words in place, as far as they lie in it."""
+    image = program.image.copy()
+    words = np.frombuffer(b"".join(found.words), np.uint8)
+    image[found.entry : found.entry + words.size] = words[: max(0, DRAM_BYTES - found.entry)]
+    return image
+
+
+def run_legal(rig: Rig, program: Program, campaign: Campaign, full: bool) -> None:
+    difference, outcome = rig.compare(program, full)
+    campaign.instructions += len(program.instructions)
+    campaign.cycles += outcome.cycles
+    campaign.coverage.add(program.instructions, program.config)
+    if not difference:
+        return
+
+    def fails(candidate: Program) -> str:
+        rig.recover()
+        difference = rig.compare(candidate)[0]
+        return "" if rig.undefined else difference
+
+    shortest, note = shrink(program, fails)
+    rig.recover()
+    campaign.failures.append(
+        f"legal program: {difference}\n{program.listing()}\n"
+        + (
+            f"# shrunk: {note}\n{shortest.listing()}"
+            if note
+            else "# agrees after a wash: it takes what earlier programs left behind"
+        )
+    )
+
+
+def run_illegal(rig: Rig, program: Program, campaign: Campaign) -> None:
+    """One corrupted stream; then everything on chip is written afresh and compared."""
+    found = corrupt(program, Random(program.seed))
+    image = image_of(program, found)
+    rig.model.set_memory(program.timing)
+    rig.place(image, program.base)
+    oracle = rig.run_oracle(found.entry, found.length)
+    verdict = judge(program.config, found, DRAM_BYTES, oracle)
+    verdict.defined &= not rig.undefined
+    outcome = rig.run_rtl(found.entry, found.length)
+    campaign.instructions += found.length
+    campaign.cycles += outcome.cycles
+    blamed = None
+    if outcome.code is not Error.NONE and outcome.position < len(found.decoded):
+        blamed = found.decoded[outcome.position]
+    campaign.coverage.end(blamed, outcome.code.name)
+    note = _complaint(rig, verdict, outcome, image, found)
+    if outcome.hung:
+        rig.recover()
+    elif not note:
+        if not verdict.defined:
+            rig.wash(program.seed)
+        if after := rig.dump(None):
+            note = f"the program after it goes wrong: {after}"
+    if note:
+        lines = [f"{number:4d}  {i}" for number, i in enumerate(found.decoded)]
+        campaign.failures.append(
+            f"illegal stream ({found.kind}): {note}\n{program.listing()}\n# became\n"
+            + "\n".join(lines)
+        )
+        rig.recover()
+
+
+def _complaint(
+    rig: Rig, verdict: Verdict, outcome: Outcome, image: np.ndarray, found: Corrupted
+) -> str:
+    if not verdict.accepts(outcome):
+        return f"the core ends with {outcome}, right would be {verdict}"
+    if verdict.defined:
+        return rig.difference("after the program")
+    if stray := rig.stray(image, found.decoded):
+        return stray
+    return ""
+
+
+def run(
+    count: int, seed: int, ratio: dict[str, int], illegal: float = ILLEGAL, progress: bool = True
+) -> Campaign:
+    """`count` programs; stops early after `MOST_FAILURES` mismatches."""
+    campaign = Campaign()
+    total = sum(ratio.values())
+    with Progress(console=Console(stderr=True), disable=not progress, transient=True) as bar:
+        task = bar.add_task("cosim", total=count)
+        for name, share in ratio.items():
+            rig = Rig(PRESETS[name])
+            for number in range(-(-count * share // total)):
+                program = generate(PRESETS[name], seed * 1_000_000 + number)
+                if Random(f"kind {program.seed}").random() < illegal:
+                    run_illegal(rig, program, campaign)
+                    campaign.programs[f"{name} illegal"] += 1
+                else:
+                    run_legal(rig, program, campaign, number % AUDIT == 0)
+                    campaign.programs[f"{name} legal"] += 1
+                bar.advance(task)
+                if len(campaign.failures) >= MOST_FAILURES:
+                    break
+            rig.close()
+    return campaign
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="random programs: RTL against the oracle")
+    parser.add_argument("-n", type=int, default=1000, help="programs (1000)")
+    parser.add_argument("--seed", type=int, default=1, help="of everything random (1)")
+    parser.add_argument("--preset", choices=RATIO, help="only this core (a mixture)")
+    parser.add_argument("--illegal", type=float, default=ILLEGAL, help=f"share ({ILLEGAL})")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    options = parser.parse_args()
+    ratio = {options.preset: 1} if options.preset else RATIO
+    begin = time.process_time()
+    campaign = run(options.n, options.seed, ratio, options.illegal)
+    seconds = time.process_time() - begin
+    for failure in campaign.failures:
+        print(failure, end="\n\n")
+    print(campaign.summary(seconds))
+    if options.json:
+        figures = {
+            "seed": options.seed,
+            "programs": dict(campaign.programs),
+            "instructions": campaign.instructions,
+            "cycles": campaign.cycles,
+            "cpu_seconds": round(seconds, 1),
+            "watchdog": WATCHDOG,
+            "mismatches": campaign.failures,
+            "coverage": campaign.coverage.to_dict(),
+        }
+        options.json.write_text(json.dumps(figures, indent=1) + "\n")
+    return 1 if campaign.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

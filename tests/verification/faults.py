@@ -1,0 +1,304 @@
+"""`make faults`: every beat, channel, cycle and word of some programs goes wrong, one at a time.
+
+python -m tests.verification.faults --programs 6 --seed 1 --json faults.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+
+from hw.tpu import isa
+from hw.tpu.config import PRESETS
+from hw.tpu.isa import Opcode, make
+from hw.tpu.registers import Control, Error
+from sim.hazards import accesses
+from sim.rtl.model import AxiViolation, Channel
+from tests.verification.generator import DRAM_BYTES, Program, generate
+from tests.verification.rig import WATCHDOG, Outcome, Rig
+
+CHANNELS: tuple[Channel, ...] = ("AR", "R", "AW", "W", "B")
+BAD_WORDS = {
+    "opcode": (b"\xff" * 64, Error.ILLEGAL_INSTRUCTION),
+    "reserved bit": (isa.encode(make(Opcode.FENCE))[:63] + b"\x80", Error.ILLEGAL_INSTRUCTION),
+    "unbuilt": (isa.encode(make(Opcode.VECTOR, convert=1, add=1)), Error.UNBUILT),
+}
+RESET_LIMIT = 4 * WATCHDOG
+INTERESTING = 300
+"""Cycles that a program should take at least."""
+
+
+@dataclass
+class Case:
+    """A legal program, what it leaves in DRAM, and all that DRAM may hold on the way."""
+
+    program: Program
+    cycles: int
+    versions: list[NDArray[np.uint8]]
+    """DRAM before the program and after each STORE."""
+    readers: dict[int, set[int]]
+    """By bus word: positions of the instructions that read it, as data or as themselves."""
+    writers: dict[int, set[int]]
+
+
+@dataclass
+class Report:
+    """Counts by kind of fault and end, and what was wrong."""
+
+    ends: Counter[tuple[str, str]] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+
+    def note(self, kind: str, found: Outcome, wrong: str, case: Case) -> None:
+        self.ends[kind, "hung" if found.hung else found.code.name] += 1
+        if wrong:
+            self.failures.append(f"{kind}: {wrong}\n{case.program.listing()}")
+
+    def summary(self) -> str:
+        kinds = sorted({kind for kind, _ in self.ends})
+        lines = []
+        for kind in kinds:
+            ends = {end: count for (k, end), count in sorted(self.ends.items()) if k == kind}
+            text = ", ".join(
+                f"{count} {end.replace('NONE', 'done')}" for end, count in ends.items()
+            )
+            lines.append(f"{kind:<24}{sum(ends.values()):>7}  {text}")
+        total = sum(self.ends.values())
+        return "\n".join(lines) + f"\n{total} faults: {len(self.failures)} wrong ends"
+
+
+def prepare(rig: Rig, program: Program) -> Case:
+    """Run it once without faults, on both."""
+    rig.model.set_memory(program.timing)
+    rig.place(program.image, program.base)
+    oracle, word = rig.oracle, rig.config.bus_bytes
+    versions, readers, writers = [oracle.dram[:DRAM_BYTES].copy()], {}, {}
+    oracle.reset()
+    for position, i in enumerate(program.instructions):
+        with np.errstate(over="ignore", under="ignore"):
+            oracle.step(i)
+        if i.opcode is Opcode.STORE:
+            versions.append(oracle.dram[:DRAM_BYTES].copy())
+        code = program.entry + position * isa.INSTRUCTION_BYTES
+        for at in range(code // word, (code + isa.INSTRUCTION_BYTES) // word):
+            readers.setdefault(at, set()).add(position)
+        for access in accesses(i):
+            if access.memory == "dram":
+                users = writers if access.writes else readers
+                for at in np.unique(access.rows // word):
+                    users.setdefault(int(at), set()).add(position)
+    found = rig.run_rtl(program.entry, len(program.instructions))
+    if found.code is not Error.NONE or rig.difference("without faults"):
+        raise RuntimeError(f"goes wrong without faults: {found}\n{program.listing()}")
+    return Case(program, found.cycles, versions, readers, writers)
+
+
+def begin(rig: Rig, case: Case, image: NDArray[np.uint8] | None = None) -> None:
+    """Memory and DRAM as at the program's start."""
+    rig.model.set_memory(case.program.timing)
+    rig.dram[:DRAM_BYTES] = case.versions[0] if image is None else image
+
+
+def result(rig: Rig, case: Case, found: Outcome, code_changed: bool = False) -> str:
+    """What is silently wrong in DRAM: every byte must be one that the program stores there."""
+    now = rig.dram[:DRAM_BYTES]
+    if found.code is Error.NONE and not found.hung:
+        return "" if np.array_equal(now, case.versions[-1]) else "done, with wrong data"
+    right = np.zeros(DRAM_BYTES, np.bool_)
+    for version in case.versions:
+        right |= now == version
+    if code_changed:
+        code = slice(
+            case.program.entry,
+            case.program.entry + len(case.program.instructions) * isa.INSTRUCTION_BYTES,
+        )
+        right[code] = True
+    return "" if right.all() else f"DRAM at {int(np.argmin(right)):#x} holds what nothing stores"
+
+
+def again(rig: Rig, case: Case) -> str:
+    """The next program: scratchpad and all are restored by a wash, then this one, without fault."""
+    rig.model.clear_faults()
+    rig.wash()
+    begin(rig, case)
+    rig.oracle.dram[:DRAM_BYTES] = case.versions[0]
+    count = len(case.program.instructions)
+    rig.run_oracle(case.program.entry, count)
+    found = rig.run_rtl(case.program.entry, count)
+    if found.hung or found.code is not Error.NONE:
+        return f"the next program ends with {found}"
+    return rig.difference("after the next program")
+
+
+Fault = Callable[[Rig, Case], Iterator[tuple[str, Outcome, str]]]
+
+
+def beats(rig: Rig, case: Case) -> Iterator[tuple[str, Outcome, str]]:
+    """SLVERR and DECERR at every beat, read and write."""
+    program = case.program
+    for write, users, code in (
+        (False, case.readers, Error.READ_BUS),
+        (True, case.writers, Error.WRITE_BUS),
+    ):
+        number, came = 0, True
+        while came:
+            number += 1
+            response = "SLVERR" if number % 2 else "DECERR"
+            for chosen in (response,) if number > 40 else ("SLVERR", "DECERR"):
+                begin(rig, case)
+                rig.model.fail_beat(number, write=write, response=chosen)
+                found = rig.run_rtl(program.entry, len(program.instructions))
+                failed = rig.model.failed_beat
+                came = failed is not None
+                rig.model.clear_faults()
+                if failed is None:
+                    break
+                at = (failed - program.base) // rig.config.bus_bytes
+                wrong = result(rig, case, found)
+                if found.code is Error.NONE:
+                    # only an instruction fetched beyond HALT may be lost without notice
+                    if users.get(at):
+                        wrong = wrong or f"{chosen} at beat {number} went unnoticed"
+                elif found.code is not code or found.position not in users.get(at, ()):
+                    wrong = f"{found}, right: {code.name} at one of {sorted(users.get(at, ()))}"
+                yield f"{'write' if write else 'read'} {chosen}", found, wrong
+
+
+def channels(rig: Rig, case: Case) -> Iterator[tuple[str, Outcome, str]]:
+    """Each channel dies after 0, 1, 2, ... handshakes; a hardware reset recovers the core.
+
+    A core whose address or data was never taken gives up after a second watchdog time and withdraws
+    its VALID: there is nobody left to mind.
+    """
+    program = case.program
+    for channel in CHANNELS:
+        for after in range(0, 4000, 1 if channel in ("AR", "AW", "B") else 3):
+            begin(rig, case)
+            rig.model.kill_channel(channel, after)
+            try:
+                found = rig.run_rtl(program.entry, len(program.instructions))
+            except AxiViolation as violation:
+                if f"{channel}VALID fell" not in str(violation):
+                    raise
+                rig.model.set_memory(program.timing)
+                found = rig.finish()
+            wrong = result(rig, case, found)
+            survived = found.code is Error.NONE and not found.hung
+            if not survived and found.code is not Error.WATCHDOG:
+                wrong = wrong or f"{found}, right: WATCHDOG"
+            elif found.cycles > case.cycles + 3 * WATCHDOG:
+                wrong = wrong or f"stopped only after {found.cycles} cycles"
+            rig.recover()
+            yield f"dead {channel}", found, wrong
+            if survived:
+                break
+
+
+def resets(rig: Rig, case: Case, step: int = 1) -> Iterator[tuple[str, Outcome, str]]:
+    """CONTROL.RESET in every `step`-th cycle; the bus must be drained, the core idle."""
+    program = case.program
+    for cycle in range(0, case.cycles + 10, step):
+        begin(rig, case)
+        rig.start(program.entry, len(program.instructions))
+        rig.model.run(cycle, until_irq=False)
+        ended = rig.model.irq
+        rig.set("control", Control.RESET)
+        for _ in range(RESET_LIMIT):
+            if rig.get("status") & 1 == 0:
+                break
+        found = Outcome(Error.NONE, hung=rig.get("status") & 1 == 1)
+        wrong = result(rig, case, Outcome(Error.WATCHDOG))
+        if found.hung:
+            wrong = f"still busy {RESET_LIMIT} cycles after a reset in cycle {cycle}"
+        elif rig.model.bursts_under_way:
+            wrong = f"{rig.model.bursts_under_way} bursts under way after a reset in {cycle}"
+        elif rig.model.irq and not ended and cycle < case.cycles - 20:
+            wrong = f"interrupt after a reset in cycle {cycle}"
+        yield "soft reset", found, wrong
+
+
+def words(rig: Rig, case: Case) -> Iterator[tuple[str, Outcome, str]]:
+    """An illegal word in every position."""
+    program = case.program
+    for position in range(len(program.instructions)):
+        for name, (word, code) in BAD_WORDS.items():
+            image = case.versions[0].copy()
+            at = program.entry + position * isa.INSTRUCTION_BYTES
+            image[at : at + isa.INSTRUCTION_BYTES] = np.frombuffer(word, np.uint8)
+            begin(rig, case, image)
+            found = rig.run_rtl(program.entry, len(program.instructions))
+            wrong = result(rig, case, found, code_changed=True)
+            if (found.code, found.position) != (code, position):
+                # hardware may first meet an instruction that waits for weights for ever
+                wrong = f"{found}, right: {code.name} at {position}"
+            yield f"illegal word ({name})", found, wrong
+
+
+FAULTS: dict[str, Fault] = {"beats": beats, "channels": channels, "resets": resets, "words": words}
+
+
+def choose(rig: Rig, seed: int) -> Case:
+    """The next random program that uses all queues for a while."""
+    while True:
+        program = generate(rig.config, seed)
+        seed += 1
+        queues = {i.queue for i in program.instructions}
+        if len(queues) < 5:
+            continue
+        case = prepare(rig, program)
+        if INTERESTING <= case.cycles <= 3 * INTERESTING:
+            return case
+
+
+def run(programs: int, seed: int, kinds: list[str], progress: bool = True) -> Report:
+    report, rig = Report(), Rig(PRESETS["tiny"])
+    with Progress(console=Console(stderr=True), disable=not progress, transient=True) as bar:
+        task = bar.add_task("faults", total=programs * len(kinds))
+        for number in range(programs):
+            case = choose(rig, seed * 1_000_000 + 1000 * number)
+            for kind in kinds:
+                for name, found, wrong in FAULTS[kind](rig, case):
+                    report.note(name, found, wrong, case)
+                    if wrong or found.hung:
+                        rig.recover()
+                    if after := again(rig, case):
+                        report.note(f"program after {name}", found, after, case)
+                        rig.recover()
+                    if len(report.failures) >= 20:
+                        return report
+                bar.advance(task)
+    rig.close()
+    return report
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="faults at every beat, channel, cycle and word")
+    parser.add_argument("--programs", type=int, default=4, help="random programs (4)")
+    parser.add_argument("--seed", type=int, default=1, help="of the programs (1)")
+    parser.add_argument("--only", choices=FAULTS, help="one kind of fault (all)")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    options = parser.parse_args()
+    begin = time.process_time()
+    report = run(options.programs, options.seed, [options.only] if options.only else list(FAULTS))
+    for failure in report.failures:
+        print(failure, end="\n\n")
+    print(report.summary() + f", {time.process_time() - begin:.1f} CPU-seconds")
+    if options.json:
+        ends = {" / ".join(key): count for key, count in sorted(report.ends.items())}
+        figures = {"seed": options.seed, "ends": ends, "wrong": report.failures}
+        options.json.write_text(json.dumps(figures, indent=1) + "\n")
+    return 1 if report.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""Random instruction streams on the Verilated core: breaks if RTL and oracle part ways."""
+
+from random import Random
+
+import pytest
+
+from hw.tpu import isa
+from hw.tpu.config import PRESETS
+from hw.tpu.isa import Instruction
+from hw.tpu.registers import Error
+from sim.functional import FunctionalSimulator
+from sim.hazards import find_hazards
+from tests.verification import cosim, generator
+from tests.verification.corruption import Corrupted, corrupt
+from tests.verification.rig import Outcome
+from tests.verification.verdict import judge
+
+TINY = PRESETS["tiny"]
+
+
+def test_random_programs_and_corruptions_agree(seed):
+    campaign = cosim.run(600, seed, {"tiny": 1}, progress=False)
+    assert not campaign.failures, campaign.failures[0]
+    assert sum(campaign.programs.values()) == 600
+    reached = {name.split()[0] for name, _ in campaign.coverage.instructions}
+    assert reached == {"LOAD", "MATMUL", "VECTOR", "STORE", "FENCE", "HALT"}
+    assert len({error for _, error in campaign.coverage.ends}) >= 6
+
+
+@pytest.mark.parametrize("preset", ["ulx3s", "default"])
+def test_other_cores_agree(seed, preset):
+    campaign = cosim.run(25, seed, {preset: 1}, progress=False)
+    assert not campaign.failures, campaign.failures[0]
+
+
+def test_a_difference_is_found_and_shrunk(seed, monkeypatch):
+    """A wrong oracle stands for a wrong core."""
+    right = FunctionalSimulator._vector
+
+    def wrong(self, i):
+        right(self, Instruction(i.opcode, {**i.values, "low": -128}))
+
+    monkeypatch.setattr(FunctionalSimulator, "_vector", wrong)
+    monkeypatch.setattr(cosim, "MOST_FAILURES", 1)
+    campaign = cosim.run(200, seed, {"tiny": 1}, illegal=0, progress=False)
+    [failure] = campaign.failures
+    shrunk = failure.split("# shrunk")[1]
+    listing = [line for line in shrunk.splitlines() if line[:4].strip().isdigit()]
+    assert len(listing) <= 3 and any("VECTOR" in line for line in listing)
+
+
+def test_generated_semaphores_are_needed():
+    """Programs that are race-free without a semaphore would test none."""
+    racy = 0
+    for seed in range(40):
+        program = generator.generate(TINY, seed)
+        assert find_hazards(program.instructions, TINY) == []
+        bare = [placed.instruction for placed in program.bare]
+        racy += bool(find_hazards(bare, TINY))
+    assert racy > 10
+
+
+def test_a_seed_gives_the_same_program():
+    one, other = generator.generate(TINY, 5), generator.generate(TINY, 5)
+    assert one.listing() == other.listing() and (one.image == other.image).all()
+    assert corrupt(one, Random(3)) == corrupt(other, Random(3))
+
+
+@pytest.mark.parametrize(
+    ("program", "right", "wrong"),
+    [
+        # the only fault is exact
+        ([isa.make(isa.Opcode.LOAD, base=9999), isa.make(isa.Opcode.HALT)],
+         [(Error.SCRATCHPAD_RANGE, 0)], [(Error.NONE, 0), (Error.SCRATCHPAD_RANGE, 1)]),
+        # of two queues' faults either may come first, unless a FENCE stands between
+        ([isa.make(isa.Opcode.LOAD, base=9999), isa.make(isa.Opcode.STORE, base=9999)],
+         [(Error.SCRATCHPAD_RANGE, 0), (Error.SCRATCHPAD_RANGE, 1)], [(Error.NO_HALT, 2)]),
+        ([isa.make(isa.Opcode.LOAD, base=9999), isa.make(isa.Opcode.FENCE),
+          isa.make(isa.Opcode.STORE, base=9999)],
+         [(Error.SCRATCHPAD_RANGE, 0)], [(Error.SCRATCHPAD_RANGE, 2)]),
+        ([isa.make(isa.Opcode.STORE, wait=1), isa.make(isa.Opcode.HALT)],
+         [(Error.WATCHDOG, 0)], [(Error.NONE, 0)]),
+        ([isa.make(isa.Opcode.FENCE)], [(Error.NO_HALT, 1)], [(Error.NONE, 0)]),
+    ],
+)  # fmt: skip
+def test_the_verdict_on_known_streams(program, right, wrong):
+    """A verdict that accepts anything would hide every bug."""
+    words = tuple(map(isa.encode, program))
+    found = Corrupted("", words, 0, len(words), tuple(program))
+    oracle = Outcome(Error.NONE)
+    for position, i in enumerate(program):
+        if i.wait:
+            oracle = Outcome(Error.WATCHDOG, position)
+    verdict = judge(TINY, found, generator.DRAM_BYTES, oracle)
+    assert all(verdict.accepts(Outcome(*end)) for end in right), verdict
+    assert not any(verdict.accepts(Outcome(*end)) for end in wrong), verdict
