@@ -24,6 +24,7 @@ from sw.graph.build import (
     register_op,
     set_random_seed,
 )
+from sw.graph.control_flow import case, cond, while_loop, with_dependencies
 from sw.graph.device import DeviceSpec
 from sw.graph.dtypes import (
     DType,
@@ -39,6 +40,7 @@ from sw.graph.dtypes import (
     int64,
     uint8,
 )
+from sw.graph.functional import foldl, foldr, map_fn, scan
 from sw.graph.gradients import gradients
 from sw.graph.graph import Graph, GraphKeys, get_default_graph, reset_default_graph
 from sw.graph.indexed_slices import IndexedSlices, IndexedSlicesValue
@@ -207,6 +209,7 @@ from sw.graph.ops.variables import (
 )
 from sw.graph.shapes import Shape as TensorShape
 from sw.graph.tensor import Tensor
+from sw.graph.tensor_array import TensorArray
 from sw.graph.variable_scope import (
     AUTO_REUSE,
     VariableScope,

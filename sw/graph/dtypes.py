@@ -1,7 +1,8 @@
 """Element types: thin named wrappers of NumPy's, with bfloat16 from `ml_dtypes`.
 
 Types are singletons; they compare equal to whatever `as_dtype` understands (`"float32"`,
-`np.float32`, `float32`). `resource` is the type of a handle to state (a Variable).
+`np.float32`, `float32`). `resource` is the type of a handle to state (a Variable), `variant` that
+of values that are no arrays (the elements of a TensorArray).
 """
 
 from __future__ import annotations
@@ -87,9 +88,23 @@ int32 = DType("int32", np.int32)
 int64 = DType("int64", np.int64)
 uint8 = DType("uint8", np.uint8)
 bool_ = DType("bool", np.bool_)
+variant = DType("variant", np.object_)
 resource = DType("resource", np.object_)
 
-ALL = (float16, float32, float64, bfloat16, int8, int16, int32, int64, uint8, bool_, resource)
+ALL = (
+    float16,
+    float32,
+    float64,
+    bfloat16,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    bool_,
+    variant,
+    resource,
+)
 _BY_NAME = {d.name: d for d in ALL} | {
     "float": float32,
     "half": float16,
@@ -119,7 +134,7 @@ def as_dtype(value: Any) -> DType:
         except TypeError:
             found = None
     if found is None or value is None:
-        known = ", ".join(d.name for d in ALL if d is not resource)
+        known = ", ".join(d.name for d in ALL if d not in (variant, resource))
         raise DTypeError(f"{value!r} is not an element type; known are {known}")
     return found
 

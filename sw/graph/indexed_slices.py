@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from sw.graph.build import apply
-from sw.graph.dtypes import DType
+from sw.graph.dtypes import DType, variant
 from sw.graph.errors import InvalidArgumentError
 from sw.graph.graph import Graph
 from sw.graph.operation import Operation
@@ -108,4 +108,6 @@ def add_up(parts: list[Any]) -> Any:
             apply("concat", *(p.indices for p in parts), axis=0),
             parts[0].dense_shape,
         )
+    if parts[0].dtype is variant:
+        return apply("flow_merge", *parts)
     return apply("add_n", *parts)

@@ -149,8 +149,9 @@ class Session:
             element = self.graph.as_graph_element(item)
         except OpError as error:
             raise type(error)(f"cannot fetch {item!r}: {error.message}", error.op) from None
-        if isinstance(element, Tensor) and element.dtype.name == "resource":
-            raise InvalidArgumentError(f"cannot fetch {element.name!r}: it is a variable's handle")
+        if isinstance(element, Tensor) and element.dtype.name in ("resource", "variant"):
+            what = "a variable's handle" if element.dtype.name == "resource" else "no array"
+            raise InvalidArgumentError(f"cannot fetch {element.name!r}: it is {what}")
         return element
 
     def make_callable(self, fetches: Any, feed_list: Sequence[Any] = ()) -> Callable[..., Any]:

@@ -10,8 +10,16 @@ from sw.graph.dtypes import as_dtype
 from sw.graph.registry import NOT_DIFFERENTIABLE, all_ops
 from tests.graph.gradient_cases import CASES
 
-# Their differentiated input is state, not a value: tested by themselves below.
-BY_THEMSELVES = {"read_variable"}
+# Their differentiated input is state, tested below, or a function or flow, tested in
+# `test_control_flow`.
+FLOWS = {f"tensor_array_{n}" for n in ("write", "read", "stack", "unstack", "gather", "scatter")}
+BY_THEMSELVES = FLOWS | {
+    "cond",
+    "read_variable",
+    "tensor_array_concat",
+    "tensor_array_split",
+    "while",
+}
 
 PARAMETERS = [(name, i) for name, cases in CASES.items() for i in range(len(cases))]
 

@@ -67,6 +67,18 @@ for _name, _value in (("zeros_like", 0), ("ones_like", 1)):
         attrs={"dtype": None},
         doc=f"{_value}s in the shape of its input.",
     )
+# zeros in the shape of a variable's value, whose shape may be unknown until it runs
+register_op(
+    "zeros_of_variable",
+    kernel=lambda xp, state, handle: np.zeros_like(state.container.read(handle)),
+    infer=lambda inputs: TensorType(
+        inputs[0].op.attrs["value_dtype"], Shape(inputs[0].op.attrs["shape"])
+    ),
+    gradient=NOT_DIFFERENTIABLE,
+    stateful=True,
+    host_only=True,
+    doc="Zeros in the shape of the variable's value.",
+)
 register_op(
     "range",
     kernel=lambda xp, start, limit, delta: xp.arange(

@@ -43,15 +43,13 @@ class AdamOptimizer(Optimizer):
                 )
 
     def _prepare(self, graph: Graph) -> Any:
-        return [power.read_value() for power in self._powers[graph]]
+        return [power.read_value() for power in self._powers[graph.root]]
 
     def _apply(self, graph: Graph, grad: Any, var: Variable, prepared: Any) -> Any:
         numbers = (self._rate, *prepared, self._beta1, self._beta2, self._epsilon)
         return self._update("adam", var, grad, ("m", "v"), numbers)
 
     def _finish(self, graph: Graph, updates: list[Any]) -> list[Any]:
+        powers = zip(self._powers[graph.root], (self._beta1, self._beta2), strict=True)
         with graph.control_dependencies(updates):
-            return [
-                power.assign(power.read_value() * beta)
-                for power, beta in zip(self._powers[graph], (self._beta1, self._beta2), strict=True)
-            ]
+            return [power.assign(power.read_value() * beta) for power, beta in powers]

@@ -91,12 +91,13 @@ class Optimizer:
         pairs = [(g, v) for g, v in grads_and_vars if g is not None]
         if not pairs:
             raise InvalidArgumentError("no gradients to apply")
-        graph: Graph = pairs[0][1].graph
+        root: Graph = pairs[0][1].graph
+        graph = root.building()  # in a branch or a loop, updates belong there and slots do not
         title = name or self._name
-        with graph.control_dependencies(None):
+        with root.control_dependencies(None):
             for _, variable in pairs:
                 self._make_slots(variable)
-            self._make_shared(graph)
+            self._make_shared(root)
         with graph.name_scope(title):
             prepared = self._prepare(graph)
             updates: list[Any] = []
@@ -115,7 +116,7 @@ class Optimizer:
                         done = graph.apply("no_op", name="train")
                 else:
                     done = graph.apply("no_op", name="train")
-        graph.add_to_collection(GraphKeys.TRAIN_OP, done)
+        root.add_to_collection(GraphKeys.TRAIN_OP, done)
         return done
 
     def get_slot(self, var: Variable, name: str) -> Variable | None:
@@ -148,7 +149,7 @@ class Optimizer:
         self, op: str, var: Variable, grad: Any, slots: Any, numbers: Any, **attrs: Any
     ) -> Any:
         """The op `apply_OP`, or `sparse_apply_OP` for a gradient of some rows."""
-        graph = var.graph
+        graph = var.graph.building()
         rest = [self._slot(var, s).handle for s in slots]
         rest += [self._constant(graph, n, var) for n in numbers]
         if isinstance(grad, IndexedSlices):

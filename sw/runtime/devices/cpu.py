@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 
 from sw.compiler.partition import Partition
+from sw.compiler.passes import PASSES
+from sw.compiler.unit import Unit
 from sw.graph.errors import FailedPreconditionError, InvalidArgumentError, OpError
+from sw.graph.function import Function
 from sw.graph.operation import Operation
 from sw.graph.state import Container, OpState
 from sw.graph.tensor import Tensor
@@ -44,14 +47,12 @@ class CpuExecutable:
     """One partition as `function(*inputs) -> tuple of outputs`; `source` is its Python text."""
 
     def __init__(self, partition: Partition, resources: Container) -> None:
-        writer = _Writer(resources)
+        self._lines: Lines = {}
+        writer = _Writer(resources, self._lines, FILE)
         for op in partition.graph.get_operations():
             writer.add(op)
-        self.source = writer.finish(partition)
-        self._lines = writer.lines_of
-        namespace = writer.namespace
-        exec(compile(self.source, FILE, "exec"), namespace)
-        self._function: Callable[..., tuple[Any, ...]] = namespace["run"]
+        self._function = writer.finish(writer.sent(partition.outputs))
+        self.source = writer.source
 
     def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
         """Outputs for inputs; an error of a kernel becomes an `OpError` naming the op."""
@@ -65,8 +66,7 @@ class CpuExecutable:
         trace = error.__traceback__
         op = None
         while trace is not None:
-            if trace.tb_frame.f_code.co_filename == FILE:
-                op = self._lines.get(trace.tb_lineno)
+            op = self._lines.get((trace.tb_frame.f_code.co_filename, trace.tb_lineno), op)
             trace = trace.tb_next
         if op is None:
             return error
@@ -76,30 +76,61 @@ class CpuExecutable:
 
 
 FILE = "<systolica plan>"
+Lines = dict[tuple[str, int], Operation]
+Run = Callable[..., tuple[Any, ...]]
+
+
+def compile_function(function: Function, resources: Container, lines: Lines) -> Run:
+    """The body of a branch or a loop as a Python function of `function.arguments`; its attribute
+    `results` says how many of the values it returns are results, the others are saved ones."""
+    unit = Unit(function, (), (*function.results, *function.saved))
+    for _, transform in PASSES:
+        unit = transform(unit)
+    writer = _Writer(resources, lines, f"<systolica {function.name}>")
+    for argument in function.arguments:
+        writer.parameter(argument.op.name)
+    for op in unit.graph.get_operations():
+        writer.add(op)
+    run = writer.finish(unit.fetches)
+    vars(run)["results"] = len(function.results)
+    return run
 
 
 class _Writer:
-    """Collects the lines of the function."""
+    """Collects the lines of one Python function."""
 
-    def __init__(self, resources: Container) -> None:
-        self.namespace: dict[str, Any] = {"_unfed": _unfed}
-        self.lines_of: dict[int, Operation] = {}
+    def __init__(self, resources: Container, lines: Lines, file: str) -> None:
+        self.source = ""
+        self._namespace: dict[str, Any] = {"_unfed": _unfed}
         self._resources = resources
+        self._lines, self._file = lines, file
         self._steps: list[tuple[Operation, str]] = []
         self._names: dict[Tensor, str] = {}
         self._parameters: list[str] = []
+        self._arguments: dict[str, str] = {}
         self._sends: dict[str, Tensor] = {}
 
     def _bind(self, prefix: str, value: Any) -> str:
-        name = f"{prefix}{len(self.namespace)}"
-        self.namespace[name] = value
+        name = f"{prefix}{len(self._namespace)}"
+        self._namespace[name] = value
         return name
+
+    def parameter(self, op_name: str) -> str:
+        """The next parameter, the value of the argument of that name."""
+        name = self._arguments[op_name] = f"p{len(self._parameters)}"
+        self._parameters.append(name)
+        return name
+
+    def sent(self, keys: Sequence[str]) -> list[Tensor]:
+        """What the partition sends under the keys."""
+        return [self._sends[key] for key in keys]
 
     def add(self, op: Operation) -> None:
         """Take the next op in execution order."""
         if op.type == "recv":
-            self._names[op.outputs[0]] = name = f"v{len(self._names)}"
-            self._parameters.append(name)
+            self._names[op.outputs[0]] = self.parameter(op.name)
+        elif op.type == "argument":
+            self._names[op.outputs[0]] = self._arguments[op.name]
         elif op.type == "send":
             self._sends[op.attrs["key"]] = op.inputs[0]
         elif op.type == "const":
@@ -116,14 +147,20 @@ class _Writer:
         if op.op_def.inline is not None:
             return op.op_def.inline.format(*inputs)
         state = OpState(self._resources, op.name) if op.op_def.stateful else None
-        return f"{self._bind('k', op.op_def.bind(np, op.attrs, state))}({', '.join(inputs)})"
+        attrs = {key: self._value(value) for key, value in op.attrs.items()}
+        return f"{self._bind('k', op.op_def.bind(np, attrs, state))}({', '.join(inputs)})"
 
-    def finish(self, partition: Partition) -> str:
-        """The text of the whole function."""
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, Function):
+            return compile_function(value, self._resources, self._lines)
+        return value
+
+    def finish(self, outputs: Sequence[Tensor]) -> Run:
+        """The function, which returns `outputs` as a tuple."""
         last: dict[Tensor, int] = {}
         for index, (op, _) in enumerate(self._steps):
             last.update(dict.fromkeys(op.inputs, index))
-        kept = set(self._sends.values())
+        kept = set(outputs)
         text = [f"def run({', '.join(self._parameters)}):"]
         for index, (op, call) in enumerate(self._steps):
             names = [self._names[t] for t in op.outputs]
@@ -136,10 +173,13 @@ class _Writer:
             dead += [self._names[t] for t in op.outputs if t not in last and t not in kept]
             drop = f"; {' = '.join(dead)} = None" if dead else ""
             text.append(f"    {targets}{call}{drop}")
-            self.lines_of[len(text)] = op
-        sent = [self._names[self._sends[key]] for key in partition.outputs]
+            self._lines[(self._file, len(text))] = op
+        sent = [self._names[t] for t in outputs]
         text.append(f"    return ({', '.join(sent)}{',' if sent else ''})")
-        return "\n".join(text) + "\n"
+        self.source = "\n".join(text) + "\n"
+        exec(compile(self.source, self._file, "exec"), self._namespace)
+        run: Run = self._namespace["run"]
+        return run
 
 
 def _frozen(value: Any) -> Any:
