@@ -27,8 +27,8 @@ class Control(Component):
 
     Writing START clears units and counters, then strobes `start`. A run ends with `halted`, with
     the first `fault`, with RESET, or when nothing shows `progress` for `watchdog` cycles. Then
-    `stop` rises until `quiet` says that the bus is drained (or the watchdog runs out again), and
-    `clear` resets the units for one cycle; on-chip memories keep their contents. `irq` is high
+    `stop` rises until `quiet` says that the bus is drained (or the watchdog runs out again, or a
+    further RESET gives the bus up), and `clear` resets the units for one cycle; on-chip memories keep their contents. `irq` is high
     from the end of a run until cleared or the next start.
     """
 
@@ -153,7 +153,7 @@ class Control(Component):
             with m.State("Drain"):
                 m.d.comb += self.stop.eq(1)
                 m.d.sync += patience.eq(patience + 1)
-                with m.If(self.quiet | expired):
+                with m.If(self.quiet | expired | resetting):
                     m.next = "Clear After Run"
             with m.State("Clear After Run"):
                 m.d.comb += [self.stop.eq(1), self.clear.eq(1)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Cat, Module, ResetInserter
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
@@ -16,14 +16,14 @@ from hw.tpu.dma.fetch import Fetch
 from hw.tpu.dma.load import LoadUnit
 from hw.tpu.dma.read_arbiter import ReadArbiter
 from hw.tpu.dma.store import StoreUnit
-from hw.tpu.interfaces import FaultReport
+from hw.tpu.faults import FaultCollector
 from hw.tpu.matmul import MatmulSequencer
+from hw.tpu.observe import Observer
 from hw.tpu.parameters import Parameters
 from hw.tpu.queues import CommandQueue
-from hw.tpu.registers import Error
 from hw.tpu.scratchpad import Scratchpad
 from hw.tpu.semaphores import Semaphores
-from hw.tpu.trace import TRACE, ArrayState
+from hw.tpu.trace import TRACE
 from hw.tpu.vector.vector import VectorUnit
 from hw.tpu.weights import WeightFifo
 
@@ -71,6 +71,8 @@ class Tpu(Component):
         m.submodules.accumulators = clear(accumulators := Accumulators(config))
         m.submodules.scratchpad = scratchpad = Scratchpad(config)
         m.submodules.parameters = parameters = Parameters(config)
+        m.submodules.faults = faults = FaultCollector()
+        m.submodules.observer = observer = Observer()
 
         # host and DRAM
         connect(m, flipped(self.s_axi), control.bus)
@@ -133,121 +135,45 @@ class Tpu(Component):
             dispatcher.running.eq(control.running & ~control.start & ~control.clear),
             control.halted.eq(dispatcher.halted),
             control.quiet.eq(fetch.quiet & load.quiet & store.quiet & ~reader.outstanding),
-            control.fault.eq(self._first_fault(m, units, fetch, dispatcher, semaphores)),
-            control.stuck.eq(self._stuck(m, queues, dispatcher)),
-            control.progress.eq(
-                Cat(
-                    dispatcher.dispatched,
-                    *(unit.completed.valid for unit in units.values()),
-                    *(unit.started for unit in units.values()),
-                    sequencer.streaming,
-                    vector.busy,
-                    self.m_axi.rvalid,
-                    self.m_axi.wvalid & self.m_axi.wready,
-                ).any()
-            ),
+            faults.fetch.eq(fetch.fault),
+            faults.dispatcher.eq(dispatcher.fault),
+            faults.overflow.eq(semaphores.overflow),
+            faults.next_position.eq(dispatcher.next_position),
+            control.fault.eq(faults.first),
+            control.stuck.eq(faults.stuck),
         ]
-        self._count(m, control, dispatcher, queues, sequencer, vector, reader)
-        self._show(m, control, units, queues, sequencer)
+        moves = [dispatcher.dispatched, sequencer.streaming, vector.busy]
+        moves += [observer.read_beat, observer.write_beat]
+        for name, queue in queues.items():
+            unit = units[name]
+            moves += [unit.started, unit.completed.valid]
+            m.d.comb += [
+                getattr(faults, f"unit_{name}").eq(unit.fault),
+                getattr(faults, f"waiting_{name}").eq(queue.waiting),
+                getattr(faults, f"head_position_{name}").eq(queue.head_position),
+                getattr(faults, f"head_tag_{name}").eq(queue.head_tag),
+                getattr(observer, f"waiting_{name}").eq(queue.waiting),
+                getattr(observer, f"started_{name}").eq(unit.started),
+                getattr(observer, f"done_{name}").eq(unit.completed.valid),
+            ]
+
+        # what the core shows of itself
+        m.d.comb += [
+            observer.clear.eq(control.start),
+            observer.macs.eq(sequencer.macs),
+            observer.streaming.eq(sequencer.streaming),
+            observer.starving.eq(sequencer.starving),
+            observer.vector_busy.eq(vector.busy),
+            observer.vector_stalled.eq(vector.stalled),
+            observer.read_outstanding.eq(reader.outstanding),
+            observer.read_beat.eq(self.m_axi.rvalid & self.m_axi.rready),
+            observer.write_beat.eq(self.m_axi.wvalid & self.m_axi.wready),
+            observer.dispatched.eq(dispatcher.dispatched),
+            control.increments.eq(observer.increments),
+            control.progress.eq(Cat(moves).any()),
+            self.trace.eq(observer.trace),
+        ]
         return m
-
-    def _first_fault(
-        self,
-        m: Module,
-        units: dict[str, Component],
-        fetch: Fetch,
-        dispatcher: Dispatcher,
-        semaphores: Semaphores,
-    ) -> Signal:
-        """One of the faults of this cycle: a unit's before the dispatcher's before fetch's."""
-        overflow = Signal(FaultReport)
-        m.d.comb += [
-            overflow.valid.eq(semaphores.overflow),
-            overflow.code.eq(Error.SEMAPHORE_OVERFLOW),
-            overflow.position.eq(dispatcher.next_position),
-        ]
-        chosen = Signal(FaultReport)
-        for report in (
-            fetch.fault,
-            dispatcher.fault,
-            overflow,
-            *(unit.fault for unit in units.values() if unit is not None),
-        ):
-            with m.If(report.valid):
-                m.d.comb += chosen.eq(report)
-        return chosen
-
-    def _stuck(self, m: Module, queues: dict[str, CommandQueue], dispatcher: Dispatcher) -> Signal:
-        """Whom to blame when nothing moves: a waiting queue head, else the next instruction."""
-        stuck = Signal(FaultReport)
-        m.d.comb += stuck.position.eq(dispatcher.next_position)
-        for queue in reversed(queues.values()):
-            with m.If(queue.waiting):
-                m.d.comb += [
-                    stuck.position.eq(queue.head_position),
-                    stuck.tag.eq(queue.head_tag),
-                ]
-        return stuck
-
-    def _count(
-        self,
-        m: Module,
-        control: Control,
-        dispatcher: Dispatcher,
-        queues: dict[str, CommandQueue],
-        sequencer: MatmulSequencer,
-        vector: VectorUnit,
-        reader: ReadArbiter,
-    ) -> None:
-        grow = control.increments
-        m.d.comb += [
-            grow.cycles.eq(1),
-            grow.array_active.eq(sequencer.streaming),
-            grow.useful_macs.eq(sequencer.macs),
-            grow.weight_stall.eq(sequencer.starving),
-            grow.input_stall.eq(
-                queues["matmul"].waiting & ~sequencer.streaming & ~sequencer.starving
-            ),
-            grow.vector_busy.eq(vector.busy),
-            grow.vector_stall.eq(vector.stalled),
-            grow.load_wait.eq(queues["load"].waiting),
-            grow.vector_wait.eq(queues["vector"].waiting),
-            grow.store_wait.eq(queues["store"].waiting),
-            grow.dram_read_beats.eq(self.m_axi.rvalid & self.m_axi.rready),
-            grow.dram_write_beats.eq(self.m_axi.wvalid & self.m_axi.wready),
-            grow.read_wait.eq(reader.outstanding & ~self.m_axi.rvalid),
-            grow.instructions.eq(dispatcher.dispatched),
-        ]
-
-    def _show(
-        self,
-        m: Module,
-        control: Control,
-        units: dict[str, Component],
-        queues: dict[str, CommandQueue],
-        sequencer: MatmulSequencer,
-    ) -> None:
-        trace = Signal(TRACE)
-        for name, unit in units.items():
-            for what, strobe in (("started", unit.started), ("done", unit.completed.valid)):
-                count = Signal(16, name=f"{name}_{what}")
-                with m.If(control.start):
-                    m.d.sync += count.eq(0)
-                with m.Elif(strobe):
-                    m.d.sync += count.eq(count + 1)
-                m.d.comb += trace[f"{name}_{what}"].eq(count)
-        state = Mux(
-            sequencer.streaming,
-            ArrayState.STREAMING,
-            Mux(
-                sequencer.starving,
-                ArrayState.WAITING_FOR_WEIGHTS,
-                Mux(queues["matmul"].waiting, ArrayState.WAITING_FOR_SEMAPHORE, ArrayState.IDLE),
-            ),
-        )
-        array_state = Signal(2)
-        m.d.sync += array_state.eq(state)  # in step with the counts beside it
-        m.d.comb += [trace.array.eq(array_state), self.trace.eq(trace)]
 
 
 def _join(m: Module, port: data.View, part: data.View) -> None:
