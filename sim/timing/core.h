@@ -5,20 +5,15 @@
 #include <vector>
 
 #include "dispatch.h"
+#include "faults.h"
 #include "load.h"
 #include "matmul.h"
 #include "memory.h"
 #include "store.h"
+#include "unpack.h"
 #include "vector.h"
 
 namespace timing {
-
-// Room for the longest format; `opcode` stands first in each.
-using Words = int64_t[kInstructionWords];
-
-struct Report {
-    int64_t code, position, tag, detail;
-};
 
 // A strobe of a queue (started or done), or a new state of the array.
 struct Event {
@@ -30,7 +25,7 @@ public:
     Core(const Sizes& sizes, const Words* program, int64_t length)
         : program_(program), length_(length), depth_(int(sizes.queue_depth)), memory_(sizes),
           reader_(sizes), fetch_(sizes, sizes.program, length), weights_(sizes), load_(sizes),
-          matmul_(sizes), vector_(sizes), store_(sizes),
+          matmul_(sizes), vector_(sizes), store_(sizes), faults_(sizes),
           burst_(sizes.burst_beats) {}
 
     int64_t counters[kCounters] = {};
@@ -71,6 +66,7 @@ private:
     MatmulSequencer matmul_;
     VectorUnit vector_;
     StoreUnit store_;
+    Faults faults_;
     CommandQueue queues_[kQueues];
     Semaphores semaphores_;
     bool halted_ = false;
@@ -223,6 +219,7 @@ private:
         if (fetch_.valid() && !halted_) {
             const int64_t opcode = program_[position_][0];
             const int queue = queue_of(opcode);
+            if (opcode < 0) stop_ = {-opcode, position_, at<Load>(position_).tag, 0};
             give = queue < 0 ? idle : queues_[queue].fifo.size() != depth_;
             if (give && queue >= 0) {
                 ++queues_[queue].in_flight;
@@ -264,6 +261,11 @@ private:
     }
 
     void begin(int64_t t, int queue, int64_t position) {
+        const Report fault = queue == kMatmul   ? faults_.matmul(at<Matmul>(position))
+                             : queue == kVector ? faults_.vector(at<Vector>(position))
+                                                : faults_.transfer(at<Load>(position));
+        if (fault.code)
+            stop_ = {fault.code, position, at<Load>(position).tag, fault.detail};
         if (queue == kLoad) load_.start(at<Load>(position)), load_awake_ = true;
         if (queue == kMatmul) matmul_.start(at<Matmul>(position));
         if (queue == kVector) vector_.start(at<Vector>(position));

@@ -8,13 +8,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hw.tpu import array, isa, matmul
 from hw.tpu.config import TpuConfig
 from hw.tpu.dma import fetch
-from hw.tpu.isa import Format, Instruction, Opcode
+from hw.tpu.isa import Format, Opcode
 from hw.tpu.registers import COUNTERS, Error
 from hw.tpu.trace import ArrayState
 from hw.tpu.vector import vector
@@ -60,33 +57,6 @@ def sizes(config: TpuConfig, memory: MemoryTiming, dram_bytes: int, program: int
     }
 
 
-def words(instructions: list[Instruction]) -> NDArray[np.int64]:
-    """Checked instructions as the model takes them, `[instructions, WORDS]`."""
-    result = np.zeros((len(instructions), WORDS), np.int64)
-    for row, instruction in zip(result, instructions, strict=True):
-        fields = isa.FORMATS[instruction.opcode].fields
-        row[0] = instruction.opcode
-        row[1 : len(fields)] = [instruction.values.get(name, 0) for name in list(fields)[1:]]
-    return result
-
-
-def unpack(code: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Encoded instructions, `[instructions, 64]`, as the model takes them; unknown ones stay 0."""
-    result = np.zeros((len(code), WORDS), np.int64)
-    result[:, 0] = code[:, 0]
-    bits = np.unpackbits(code, axis=1, bitorder="little") if len(code) else code
-    for opcode, fmt in isa.FORMATS.items():
-        mine = np.flatnonzero(code[:, 0] == opcode)
-        chosen, shift = bits[mine], 0
-        for column, item in enumerate(fmt.fields.values()):
-            weights = 1 << np.arange(item.bits, dtype=np.int64)
-            if item.signed:
-                weights[-1] = -weights[-1]
-            result[mine, column] = chosen[:, shift : shift + item.bits] @ weights
-            shift += item.bits
-    return result
-
-
 def header() -> str:
     """`instructions.h`: one struct per format, one enumeration per table, `Sizes`."""
     names = sizes(TpuConfig(), MemoryTiming(), 0, 0)
@@ -106,6 +76,17 @@ def header() -> str:
         lines += [f"enum class {name} : int64_t {{ {_enumerators(members)} }};"]
     lines += [f"enum Counter : int {{ {', '.join(COUNTERS)} }};"]
     lines += [f"constexpr int kCounters = {len(COUNTERS)}, kInstructionWords = {WORDS};"]
+    lines += ["struct Layout { int count; const int8_t* bits; };  // negative: signed"]
+    lines += ["inline Layout layout_of(int64_t opcode) {", "    switch (Opcode(opcode)) {"]
+    for opcode, fmt in isa.FORMATS.items():
+        bits = [-item.bits if item.signed else item.bits for item in fmt.fields.values()]
+        lines += [
+            f"        case Opcode::{opcode.name}: {{",
+            f"            static const int8_t bits[] = {{{', '.join(map(str, bits))}}};",
+            f"            return {{{len(bits)}, bits}};",
+            "        }",
+        ]
+    lines += ["        default: return {0, nullptr};", "    }", "}"]
     lines += ["inline int queue_of(int64_t opcode) {", "    switch (Opcode(opcode)) {"]
     for opcode, fmt in isa.FORMATS.items():
         if fmt.queue is not None:

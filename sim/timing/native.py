@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hw.tpu import isa
 from hw.tpu.registers import COUNTERS
 from sim.rtl import cache as folders
 from sim.rtl import toolchain
@@ -32,6 +33,14 @@ class Report(ctypes.Structure):
     position: int
     tag: int
     detail: int
+
+
+def unpack(code: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Encoded instructions as the model takes them, `[instructions, layout.WORDS]`."""
+    words = np.zeros((code.size // isa.INSTRUCTION_BYTES, layout.WORDS), np.int64)
+    source = np.ascontiguousarray(code)
+    _library().t_unpack(source.ctypes.data, len(words), words.ctypes.data)
+    return words
 
 
 class Run:
@@ -61,6 +70,7 @@ def _library() -> ctypes.CDLL:
     library = ctypes.CDLL(str(_build() / "timing.so"))
     for name, result, arguments in (
         ("t_open", c_void_p, [c_void_p, c_void_p, c_int64, c_int]),
+        ("t_unpack", None, [c_void_p, c_int64, c_void_p]),
         ("t_run", None, [c_void_p, POINTER(Report)]),
         ("t_counters", POINTER(c_int64), [c_void_p]),
         ("t_event_count", c_int64, [c_void_p]),

@@ -15,7 +15,8 @@ from hw.tpu.registers import Error
 from sim.engine import RunResult, TpuError, check_range
 from sim.memory import MemoryTiming
 from sim.timing import layout, timeline
-from sim.timing.native import Run
+from sim.timing.legality import mark
+from sim.timing.native import Run, unpack
 
 
 class TimingSimulator:
@@ -61,9 +62,8 @@ class TimingSimulator:
         size = instructions * isa.INSTRUCTION_BYTES
         if program < 0 or program + size > self.dram_bytes:
             raise TpuError(Error.DRAM_RANGE, 0, detail=program)
-        code = self.dram[program : program + size].reshape(-1, isa.INSTRUCTION_BYTES)
         return _run(
-            layout.unpack(code),
+            self.dram[program : program + size],
             layout.sizes(self.config, self.memory, self.dram_bytes, program),
             self.timeline,
             begin,
@@ -84,10 +84,13 @@ def predict(
     """
     begin = time.perf_counter()
     sizes = layout.sizes(config, memory or MemoryTiming(), 1 << 40, program)
-    return _run(layout.words(list(instructions)), sizes, timeline, begin)
+    code = np.frombuffer(isa.assemble(instructions), np.uint8)
+    return _run(code, sizes, timeline, begin)
 
 
-def _run(words: NDArray[np.int64], sizes: dict[str, int], record: bool, begin: float) -> RunResult:
+def _run(code: NDArray[np.uint8], sizes: dict[str, int], record: bool, begin: float) -> RunResult:
+    words = unpack(code)
+    mark(words)
     run = Run(sizes, words, record)
     if run.report.code:
         report = run.report

@@ -13,7 +13,8 @@ from sim.engine import TpuError
 from sim.execute import execute, load
 from sim.memory import MemoryTiming
 from sim.rtl.engine import RtlSimulator
-from sim.timing import layout
+from sim.timing.legality import mark
+from sim.timing.native import unpack
 from sim.timing.simulator import TimingSimulator, predict
 from sw.compiler.tpu.compile import compile_network
 from tests.compiler.tpu.random_networks import random_network
@@ -99,8 +100,31 @@ def test_a_list_of_instructions_is_predicted_like_a_program_in_dram():
     result = engine.run(PROGRAM_AT, len(program))
     same = predict(program, config, MemoryTiming(latency=7), program=PROGRAM_AT, timeline=True)
     check_equal(same, result, "predict")
-    words = np.frombuffer(isa.assemble(program), np.uint8).reshape(-1, isa.INSTRUCTION_BYTES)
-    np.testing.assert_array_equal(layout.unpack(words), layout.words(program))
+
+
+def test_every_field_is_unpacked():
+    program = random_program(4, PRESETS["large"], length=100)
+    words = unpack(np.frombuffer(isa.assemble(program), np.uint8))
+    for instruction, row in zip(program, words, strict=True):
+        fields = isa.FORMATS[instruction.opcode].fields
+        assert row[0] == instruction.opcode
+        assert row[1 : len(fields)].tolist() == [
+            getattr(instruction, name) for name in list(fields)[1:]
+        ]
+
+
+@pytest.mark.parametrize("byte", range(isa.INSTRUCTION_BYTES))
+def test_what_does_not_decode_is_refused(rng, byte):
+    for instruction in random_program(byte, PRESETS["tiny"], length=12):
+        code = bytearray(isa.encode(instruction))
+        code[byte] ^= 1 << rng.integers(8)
+        words = unpack(np.frombuffer(bytes(code), np.uint8))
+        mark(words)
+        try:
+            reason = isa.unbuilt(isa.decode(bytes(code)))
+            assert words[0, 0] == (-Error.UNBUILT if reason else code[0])
+        except isa.IsaError:
+            assert words[0, 0] == -Error.ILLEGAL_INSTRUCTION
 
 
 def test_jitter_is_a_distribution(engines, rng):
@@ -115,6 +139,49 @@ def test_jitter_is_a_distribution(engines, rng):
 
 
 STOPS = {
+    "accumulator": (make(Opcode.MATMUL, accumulator=40_000), Error.ACCUMULATOR_RANGE),
+    "matmul source": (make(Opcode.MATMUL, source=99_999, keep=1), Error.SCRATCHPAD_RANGE),
+    "stride": (
+        make(Opcode.MATMUL, columns=9, column_stride=(1 << 20) - 1, source=5, keep=1, step_x=1,
+             width=9),
+        Error.SCRATCHPAD_RANGE,
+    ),
+    "vector source": (make(Opcode.VECTOR, convert=1, base=5000), Error.ACCUMULATOR_RANGE),
+    "parameters": (make(Opcode.VECTOR, convert=1, parameters=999), Error.PARAMETER_RANGE),
+    "destination": (make(Opcode.VECTOR, convert=1, destination=99_999), Error.SCRATCHPAD_RANGE),
+    "load address": (make(Opcode.LOAD, address=1 << 30), Error.DRAM_RANGE),
+    "load row": (
+        make(Opcode.LOAD, base=99_990, rows=20, row_stride=(1 << 20) - 99_990),
+        Error.SCRATCHPAD_RANGE,
+    ),
+    "load parameters": (
+        make(Opcode.LOAD, base=9999, memory=Memory.PARAMETERS), Error.PARAMETER_RANGE,
+    ),
+    "lanes": (make(Opcode.LOAD, row_bytes=33), Error.ILLEGAL_OPERAND),
+    "store address": (
+        make(Opcode.STORE, address=DRAM_BYTES - 9, rows=4, dram_row_stride=3), Error.DRAM_RANGE,
+    ),
+    "store row": (make(Opcode.STORE, base=99_999), Error.SCRATCHPAD_RANGE),
+    "unbuilt": (make(Opcode.VECTOR, convert=1, add=1), Error.UNBUILT),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STOPS)
+def test_a_fault_is_reported_like_the_rtl_reports_it(engines, name):
+    bad, code = STOPS[name]
+    bad = make(bad.opcode, **{**bad.values, "tag": 77})
+    program = [make(Opcode.FENCE), bad, make(Opcode.HALT)]
+    reports = []
+    for engine in engines:
+        engine.write(PROGRAM_AT, np.frombuffer(isa.assemble(program), np.uint8))
+        with pytest.raises(TpuError) as caught:
+            engine.run(PROGRAM_AT, len(program))
+        reports.append(caught.value)
+    assert reports[0].code is code
+    assert str(reports[1]) == str(reports[0])
+
+
+HANGS = {
     "deadlock": ([make(Opcode.STORE, wait=8, tag=3), make(Opcode.HALT)], Error.WATCHDOG, 0),
     "no weights": ([make(Opcode.MATMUL), make(Opcode.HALT)], Error.WATCHDOG, 1),
     "no HALT": ([make(Opcode.FENCE)], Error.NO_HALT, 1),
@@ -127,9 +194,9 @@ STOPS = {
 }
 
 
-@pytest.mark.parametrize("name", STOPS)
+@pytest.mark.parametrize("name", HANGS)
 def test_what_stops_the_core_stops_the_model(engines, name):
-    program, code, position = STOPS[name]
+    program, code, position = HANGS[name]
     for engine in engines:
         engine.set_memory(MemoryTiming())
         engine.write(PROGRAM_AT, np.frombuffer(isa.assemble(program), np.uint8))
