@@ -146,6 +146,9 @@ class Rig:
             return f"the core ends with: {found}", found
         if difference := self.difference("after the program"):
             return difference, found
+        for name, count in self.oracle.counters.items():
+            if (counted := self.rtl.counter(name)) != count:
+                return f"counter {name} is {counted}, the oracle's {count}", found
         return self.dump(None if full else program.bare), found
 
     def recover(self, seed: int = 0) -> None:
