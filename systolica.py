@@ -10,7 +10,7 @@ import importlib
 from types import SimpleNamespace
 from typing import Any
 
-from sw.graph import errors, layers, losses, metrics, nn
+from sw.graph import errors, image, layers, losses, metrics, nn
 from sw.graph import initializers as _initializers
 from sw.graph import regularizers as _regularizers
 from sw.graph import train as _train
@@ -43,6 +43,7 @@ from sw.graph.dtypes import (
 from sw.graph.functional import foldl, foldr, map_fn, scan
 from sw.graph.gradients import gradients
 from sw.graph.graph import Graph, GraphKeys, get_default_graph, reset_default_graph
+from sw.graph.image.geometry import random_crop
 from sw.graph.indexed_slices import IndexedSlices, IndexedSlicesValue
 from sw.graph.initializers import Constant as constant_initializer
 from sw.graph.initializers import Ones as ones_initializer
@@ -113,6 +114,7 @@ from sw.graph.ops.comparison import (
     greater,
     greater_equal,
     is_finite,
+    is_inf,
     is_nan,
     less,
     less_equal,
@@ -125,6 +127,13 @@ from sw.graph.ops.comparison import (
     where,
 )
 from sw.graph.ops.creation import fill, ones, ones_like, range_, zeros, zeros_like
+from sw.graph.ops.cumulative import (
+    accumulate_n,
+    count_nonzero,
+    cumprod,
+    cumsum,
+    reduce_logsumexp,
+)
 from sw.graph.ops.diagonals import (
     diag,
     diag_part,
@@ -136,6 +145,25 @@ from sw.graph.ops.diagonals import (
     trace,
 )
 from sw.graph.ops.einsum import einsum, tensordot
+from sw.graph.ops.functions import (
+    acos,
+    acosh,
+    asin,
+    asinh,
+    atan,
+    atan2,
+    atanh,
+    cosh,
+    digamma,
+    erfc,
+    expm1,
+    lgamma,
+    rint,
+    sinh,
+    tan,
+    truncatediv,
+    truncatemod,
+)
 from sw.graph.ops.indexing import gather, one_hot, slice_, strided_slice
 from sw.graph.ops.joining import concat, split, stack, unstack
 from sw.graph.ops.linalg import add_n, matmul
@@ -158,6 +186,24 @@ from sw.graph.ops.linear_algebra import (
 from sw.graph.ops.partitioning import dynamic_partition, dynamic_stitch
 from sw.graph.ops.quantized import dequantize_linear, qlinear_conv, qlinear_matmul, quantize_linear
 from sw.graph.ops.random import random_normal, random_uniform, truncated_normal
+from sw.graph.ops.rearranging import (
+    batch_to_space,
+    batch_to_space_nd,
+    bitcast,
+    boolean_mask,
+    broadcast_static_shape,
+    depth_to_space,
+    linspace,
+    meshgrid,
+    parallel_stack,
+    reverse,
+    reverse_sequence,
+    roll,
+    sequence_mask,
+    space_to_batch,
+    space_to_batch_nd,
+    space_to_depth,
+)
 from sw.graph.ops.reduction import (
     argmax,
     argmin,
@@ -178,6 +224,22 @@ from sw.graph.ops.scatter import (
     scatter_sub,
     scatter_update,
 )
+from sw.graph.ops.scattering import (
+    gather_nd,
+    scatter_nd,
+)
+from sw.graph.ops.segments import (
+    segment_max,
+    segment_mean,
+    segment_min,
+    segment_prod,
+    segment_sum,
+    sparse_segment_mean,
+    sparse_segment_sqrt_n,
+    sparse_segment_sum,
+    unsorted_segment_max,
+    unsorted_segment_sum,
+)
 from sw.graph.ops.shaping import (
     expand_dims,
     pad,
@@ -188,6 +250,12 @@ from sw.graph.ops.shaping import (
     squeeze,
     tile,
     transpose,
+)
+from sw.graph.ops.sorting import (
+    invert_permutation,
+    setdiff1d,
+    unique,
+    unique_with_counts,
 )
 from sw.graph.ops.variables import (
     Variable,
@@ -241,6 +309,11 @@ slice = slice_
 tuple = tuple_
 Assert = assert_
 negative = neg
+floor_div = floordiv
+batch_matmul = matmul
+batch_matrix_inverse = matrix_inverse
+lin_space = linspace
+listdiff = setdiff1d
 
 contrib = SimpleNamespace(
     layers=SimpleNamespace(

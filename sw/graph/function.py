@@ -2,7 +2,7 @@
 
 While a function is traced it is the default graph. A tensor from outside that its ops use is
 captured: inside stands an `argument` op in its place, and the op that calls the function gets it
-as an input. Integer constants are copied instead, so that static shapes stay known. Variables that are made
+as an input. Integer constants are copied instead, so that static shapes stay known. Variables made
 inside belong to the outermost graph.
 
 Ops that have functions as attributes get them in their kernel as callables, from arrays (one for

@@ -41,3 +41,7 @@ from sw.graph.ops.nn import (
     softmax,
 )
 from sw.graph.ops.pool import avg_pool, max_pool
+from sw.graph.ops.resizing import local_response_normalization
+from sw.graph.ops.sorting import in_top_k, top_k
+
+lrn = local_response_normalization

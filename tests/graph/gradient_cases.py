@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.graph.array_cases import ARRAY_CASES
 from tests.graph.case_values import apart, ints, normal, positive
 from tests.graph.matrix_cases import MATRIX_CASES
 
@@ -148,4 +149,4 @@ CASES: dict[str, list[Any]] = {
     "unstack": [([normal(3, 2)], {"axis": 0, "num": 3})],
     "where": [([np.asarray([True, False, True]), normal(2, 3), normal(3)], {})],
 }
-CASES |= MATRIX_CASES
+CASES |= MATRIX_CASES | ARRAY_CASES

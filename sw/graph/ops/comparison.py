@@ -80,6 +80,16 @@ is_finite = register_op(
 )
 
 
+is_inf = register_op(
+    "is_inf",
+    "isinf",
+    predicate_type,
+    NOT_DIFFERENTIABLE,
+    host_only=True,
+    doc="Whether each element is infinite.",
+)
+
+
 def _where_type(inputs: tuple[Tensor, ...]) -> TensorType:
     condition, x, y = inputs
     if condition.dtype is not BOOL:
