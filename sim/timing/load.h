@@ -14,7 +14,7 @@ public:
           walker_(sizes),
           contexts_depth_(int(sizes.outstanding_bursts)),
           chunks_(int(sizes.unpacker_chunks)),
-          bank_log_(log2_of(sizes.bank_rows)) {}
+          banks_(sizes.bank_rows) {}
 
     ReadQueue queue;
     Completed completed;
@@ -33,7 +33,7 @@ public:
         bool gone = true;
         if (valid_) {
             if (memory_ == int64_t(LoadMemory::SCRATCHPAD)) {
-                gone = int(row_ >> bank_log_) != vector_write_bank;
+                gone = banks_.of(row_) != vector_write_bank;
                 refused = !gone;
             } else if (memory_ == int64_t(LoadMemory::WEIGHTS)) {
                 gone = accepted = weights.room();
@@ -95,7 +95,8 @@ private:
     SegmentGenerator segments_;
     RowWalker walker_;
     Ring<const Load*, 256> contexts_;
-    int contexts_depth_, chunks_, bank_log_, level_ = 0;
+    int contexts_depth_, chunks_, level_ = 0;
+    Banks banks_;
     bool valid_ = false, last_ = false;  // the row in front of its memory
     int64_t row_ = 0, memory_ = 0, signal_ = 0;
 };

@@ -9,7 +9,7 @@ namespace timing {
 class MatmulSequencer {
 public:
     explicit MatmulSequencer(const Sizes& sizes)
-        : landing_(sizes.landing), n_(sizes.array), bank_log_(log2_of(sizes.bank_rows)),
+        : landing_(sizes.landing), n_(sizes.array), banks_(sizes.bank_rows),
           bank_bit_(log2_of(sizes.accumulator_rows)), scratchpad_rows_(sizes.scratchpad_rows) {}
 
     bool streaming = false, starving = false, takes_tile = false;  // in this cycle
@@ -40,7 +40,7 @@ public:
             takes_tile = wants;
             begins = true;
             pass_end_ = t + positions_ - 1;
-            landings_.push({t, positions_, op_, pass_ == 0 && !op_->accumulate, banks_});
+            landings_.push({t, positions_, op_, pass_ == 0 && !op_->accumulate, landing_banks_});
             moved = true;
         }
         streaming = true;
@@ -75,7 +75,7 @@ public:
         const int64_t lowest = op.source - (op.source > kRowMask / 2 ? kRowMask + 1 : 0) + below_;
         // a row outside the memory would be a fault: only a start below row 0 can wrap
         if (lowest > scratchpad_rows_ - kRowMask && lowest + span_ <= kRowMask &&
-            (bank < lowest >> bank_log_ || bank > (lowest + span_) >> bank_log_))
+            (bank < banks_.of(std::max<int64_t>(lowest, 0)) || bank > banks_.of(lowest + span_)))
             return false;
         const int64_t pass = t == pass_end_ ? pass_ - 1 : pass_;
         const int64_t c = pass / kernel_, ky = pass % kernel_ / op.kernel_columns;
@@ -87,7 +87,7 @@ public:
         const int64_t row = op.source + c * op.channel_stride + ky * op.kernel_row_stride +
                             kx * op.kernel_column_stride + at.batch * op.batch_stride +
                             at.row * op.row_stride + at.column * op.column_stride;
-        return int((row & kRowMask) >> bank_log_) == bank;
+        return banks_.of(row & kRowMask) == bank;
     }
 
     // Whether the array reads accumulator bank `bank` in cycle `t` in order to add.
@@ -152,15 +152,16 @@ private:
         int64_t begin, size;
         const Matmul* op;
         bool overwrite;
-        int banks;  // bit b: may land in bank b
+        int banks;
     };
     struct End {
         int64_t when, signal;
     };
     int64_t landing_, n_;
-    int bank_log_, bank_bit_;
+    Banks banks_;
+    int bank_bit_;
     int64_t scratchpad_rows_, below_ = 0, span_ = 0;
-    int banks_ = 0;
+    int landing_banks_ = 0;  // bit b: this instruction may land in accumulator bank b
     const Matmul *op_ = nullptr, *current_ = nullptr;  // at work; streaming in this cycle
     int64_t pass_ = 0, passes_ = 0, kernel_ = 1, positions_ = 0, pass_end_ = -1;
     Ring<Landings, 2048> landings_;  // at most one pass begins per cycle
@@ -184,7 +185,7 @@ private:
                              (op.rows - 1) * op.accumulator_row_stride +
                              (op.columns - 1) * op.accumulator_column_stride;
         const bool one = op.accumulator >> bank_bit_ == last >> bank_bit_;
-        banks_ = one ? 1 << (op.accumulator >> bank_bit_ & 1) : 3;
+        landing_banks_ = one ? 1 << (op.accumulator >> bank_bit_ & 1) : 3;
     }
 
     static Place place(const Matmul& op, int64_t index) {

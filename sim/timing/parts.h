@@ -16,6 +16,18 @@ constexpr int64_t kRowMask = (1 << 20) - 1;
 
 inline int log2_of(int64_t power) { return __builtin_ctzll(uint64_t(power)); }
 
+// Equal consecutive ranges of rows; a power of two in hardware, anything in models of other chips.
+class Banks {
+public:
+    explicit Banks(int64_t rows)
+        : rows_(uint32_t(rows)), shift_(rows & (rows - 1) ? -1 : log2_of(rows)) {}
+    int of(int64_t row) const { return int(shift_ < 0 ? uint32_t(row) / rows_ : row >> shift_); }
+
+private:
+    uint32_t rows_;
+    int shift_;
+};
+
 // A FIFO of at most `kSize` (a power of two) items; who uses it keeps the limit.
 template <typename T, int kSize>
 class Ring {

@@ -78,7 +78,7 @@ public:
           packer_(sizes),
           splitter_(sizes),
           contexts_(int(sizes.outstanding_bursts)),
-          bank_log_(log2_of(sizes.bank_rows)) {}
+          banks_(sizes.bank_rows) {}
 
     WriteQueue queue;
     Completed completed;
@@ -86,7 +86,7 @@ public:
 
     // The bank wanted in this cycle, or kNoBank.
     int wants() const {
-        return walker_.active && packer_.ready(walker_.touched) ? int(walker_.row >> bank_log_)
+        return walker_.active && packer_.ready(walker_.touched) ? banks_.of(walker_.row)
                                                                 : kNoBank;
     }
 
@@ -131,7 +131,8 @@ private:
     BurstSplitter splitter_;
     Ring<const Load*, kTransfers> transfers_;
     Ring<const Load*, 256> origins_;
-    int contexts_, bank_log_;
+    int contexts_;
+    Banks banks_;
 };
 
 }  // namespace timing

@@ -9,7 +9,7 @@ namespace timing {
 class VectorUnit {
 public:
     explicit VectorUnit(const Sizes& sizes)
-        : latency_(sizes.vector_latency), bank_log_(log2_of(sizes.bank_rows)),
+        : latency_(sizes.vector_latency), banks_(sizes.bank_rows),
           bank_bit_(log2_of(sizes.accumulator_rows)) {
         for (Write& slot : writes_) slot.when = -1;
     }
@@ -20,7 +20,7 @@ public:
 
     // What the offered position wants to read in this cycle, or kNoBank.
     int accumulator_bank() const { return wants(0) ? int(offered_.row >> bank_bit_ & 1) : kNoBank; }
-    int scratchpad_bank() const { return wants(1) ? int(offered_.row >> bank_log_) : kNoBank; }
+    int scratchpad_bank() const { return wants(1) ? banks_.of(offered_.row) : kNoBank; }
 
     // The scratchpad bank written in cycle `t`, or kNoBank.
     int write_bank(int64_t t) const {
@@ -44,7 +44,7 @@ public:
         if (issue) {
             if (offered_.last) {
                 last_write_ = t + latency_;
-                writes_[last_write_ & 15] = {last_write_, int(offered_.destination >> bank_log_),
+                writes_[last_write_ & 15] = {last_write_, banks_.of(offered_.destination),
                                              offered_.final, offered_.signal};
             }
             offers_ = false;
@@ -80,7 +80,8 @@ private:
         int64_t signal;
     };
     int64_t latency_;
-    int bank_log_, bank_bit_;
+    Banks banks_;
+    int bank_bit_;
     const Vector* op_ = nullptr;
     bool offers_ = false;
     Position offered_{};
