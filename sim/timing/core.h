@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "dispatch.h"
-#include "faults.h"
+#include "fetch.h"
 #include "load.h"
 #include "matmul.h"
 #include "memory.h"
@@ -23,10 +23,9 @@ struct Event {
 class Core {
 public:
     Core(const Sizes& sizes, const Words* program, int64_t length)
-        : program_(program), length_(length), depth_(int(sizes.queue_depth)), memory_(sizes),
-          reader_(sizes), fetch_(sizes, sizes.program, length), weights_(sizes), load_(sizes),
-          matmul_(sizes), vector_(sizes), store_(sizes), faults_(sizes),
-          burst_(sizes.burst_beats) {}
+        : program_(program), dispatcher_(sizes, program, length), memory_(sizes), reader_(sizes),
+          fetch_(sizes, sizes.program, length), weights_(sizes), load_(sizes), matmul_(sizes),
+          vector_(sizes), store_(sizes), faults_(sizes), burst_(sizes.burst_beats) {}
 
     int64_t counters[kCounters] = {};
     std::vector<Event> events;
@@ -36,28 +35,28 @@ public:
     Report run() {
         for (int64_t t = 0;; ) {
             bool moved = cycle(t);
-            if (stop_.code) break;
+            if (dispatcher_.stop.code) break;
             int64_t next = t + 1;
-            if (!moved && !halted_) {
+            if (!moved && !dispatcher_.halted) {
                 next = next_event(t);
                 if (next == kNever) {
-                    stuck();
+                    dispatcher_.stop = dispatcher_.stuck();
                     break;
                 }
                 memory_.skip(next - t - 1);
             }
             count(next - t);
             if (matmul_.begins) next += leap(t);
-            if (halted_ && ++after_halt_ == 2) break;
+            if (dispatcher_.halted && ++after_halt_ == 2) break;
             t = next;
         }
-        return stop_;
+        counters[Counter::instructions] = dispatcher_.dispatched;
+        return dispatcher_.stop;
     }
 
 private:
     const Words* program_;
-    int64_t length_, position_ = 0;
-    int depth_;
+    Dispatcher dispatcher_;
     Memory memory_;
     ReadArbiter reader_;
     Fetch fetch_;
@@ -67,12 +66,8 @@ private:
     VectorUnit vector_;
     StoreUnit store_;
     Faults faults_;
-    CommandQueue queues_[kQueues];
-    Semaphores semaphores_;
-    bool halted_ = false;
     int after_halt_ = 0;
     bool read_waits_ = false;
-    Report stop_{};
     int64_t array_state_ = int64_t(ArrayState::IDLE);
 
     template <typename Op>
@@ -92,14 +87,14 @@ private:
             counters[Counter::useful_macs] += matmul_.macs * cycles;
         } else if (matmul_.starving) {
             counters[Counter::weight_stall] += cycles;
-        } else if (queues_[kMatmul].waiting) {
+        } else if (dispatcher_.waiting(kMatmul)) {
             counters[Counter::input_stall] += cycles;
         }
         if (vector_.busy) counters[Counter::vector_busy] += cycles;
         if (vector_.stalled) counters[Counter::vector_stall] += cycles;
-        if (queues_[kLoad].waiting) counters[Counter::load_wait] += cycles;
-        if (queues_[kVector].waiting) counters[Counter::vector_wait] += cycles;
-        if (queues_[kStore].waiting) counters[Counter::store_wait] += cycles;
+        if (dispatcher_.waiting(kLoad)) counters[Counter::load_wait] += cycles;
+        if (dispatcher_.waiting(kVector)) counters[Counter::vector_wait] += cycles;
+        if (dispatcher_.waiting(kStore)) counters[Counter::store_wait] += cycles;
         if (read_waits_) counters[Counter::read_wait] += cycles;
     }
 
@@ -181,21 +176,21 @@ private:
         last_ = pins;
 
         // instructions
-        const bool begins = (load_.ready & queues_[kLoad].full) |
-                            (matmul_.ready & queues_[kMatmul].full) |
-                            (vector_.ready & queues_[kVector].full) |
-                            (store_.ready & queues_[kStore].full);
+        const bool ready[kQueues] = {load_.ready, matmul_.ready, vector_.ready, store_.ready};
+        bool takes = false;
+        for (int i = 0; i < kQueues; ++i) takes |= ready[i] && dispatcher_.full(i);
         bool give = false;
-        if (control_awake_ | finished | begins) {
-            give = dispatch(done);
-            control_awake_ = start(t, done) | give | finished;
+        if (dispatcher_.awake | finished | takes) {
+            dispatcher_.step(fetch_.valid(), ready, done);
+            give = dispatcher_.gave;
+            for (int i = 0; i < kQueues; ++i) begin(t, i);
         }
         if (give || fetch_awake_ || to_fetch || client == 0) {
             fetch_awake_ = fetch_.step(t, to_fetch, client == 0, give);
-            control_awake_ |= fetch_awake_;
+            dispatcher_.awake |= fetch_awake_;
         }
-        moved |= control_awake_ | fetch_awake_;
-        disturbed_ |= control_awake_ | fetch_awake_ | store_awake_ | vector;
+        moved |= dispatcher_.awake | fetch_awake_;
+        disturbed_ |= dispatcher_.awake | fetch_awake_ | store_awake_ | vector;
 
         // the bus
         if (to_fetch | to_load | (pins.r_valid & pins.r_last) | (reader_.valid & pins.ar_ready)) {
@@ -211,61 +206,14 @@ private:
         return moved;
     }
 
-    // The dispatcher; queues are as at the begin of the cycle. True if it takes an instruction.
-    bool dispatch(const Completed* done) {
-        bool give = false;
-        bool idle = true;
-        for (const CommandQueue& queue : queues_) idle &= queue.in_flight == 0;
-        if (fetch_.valid() && !halted_) {
-            const int64_t opcode = program_[position_][0];
-            const int queue = queue_of(opcode);
-            if (opcode < 0) stop_ = {-opcode, position_, at<Load>(position_).tag, 0};
-            give = queue < 0 ? idle : queues_[queue].fifo.size() != depth_;
-            if (give && queue >= 0) {
-                ++queues_[queue].in_flight;
-                pushed_ = queue, pushed_position_ = position_;
-            }
-            position_ += give;
-            halted_ = give && opcode == int64_t(Opcode::HALT);
-        } else if (position_ == length_ && !halted_ && idle) {
-            stop_ = {int64_t(Error::NO_HALT), position_, 0, 0};
-        }
-        for (int i = 0; i < kQueues; ++i) queues_[i].in_flight -= done[i].valid;
-        counters[Counter::instructions] += give;
-        return give;
-    }
-
-    // Queues, semaphores, starts of instructions.
-    bool start(int64_t t, const Completed* done) {
-        const bool ready[kQueues] = {load_.ready, matmul_.ready, vector_.ready, store_.ready};
-        bool moved = false;
-        for (int i = 0; i < kQueues; ++i) {
-            CommandQueue& queue = queues_[i];
-            const bool begins = queue.full && ready[i];
-            if (begins) begin(t, i, queue.held), queue.full = false, moved = true;
-            queue.waiting = false;
-            if (!queue.fifo.empty() && !queue.full) {
-                const int64_t head = queue.fifo.front();
-                queue.waiting = !semaphores_.grant(at<Load>(head).wait);
-                if (!queue.waiting) {
-                    queue.held = head, queue.full = true, moved = true;
-                    queue.fifo.pop();
-                }
-            }
-            if (done[i].valid) semaphores_.signal(done[i].signal);
-        }
-        if (pushed_ >= 0) queues_[pushed_].fifo.push(pushed_position_);
-        pushed_ = -1;
-        if (!semaphores_.settle()) stop_ = {int64_t(Error::SEMAPHORE_OVERFLOW), position_, 0, 0};
-        return moved;
-    }
-
-    void begin(int64_t t, int queue, int64_t position) {
+    void begin(int64_t t, int queue) {
+        const int64_t position = dispatcher_.begun[queue];
+        if (position < 0) return;
         const Report fault = queue == kMatmul   ? faults_.matmul(at<Matmul>(position))
                              : queue == kVector ? faults_.vector(at<Vector>(position))
                                                 : faults_.transfer(at<Load>(position));
         if (fault.code)
-            stop_ = {fault.code, position, at<Load>(position).tag, fault.detail};
+            dispatcher_.stop = {fault.code, position, at<Load>(position).tag, fault.detail};
         if (queue == kLoad) load_.start(at<Load>(position)), load_awake_ = true;
         if (queue == kMatmul) matmul_.start(at<Matmul>(position));
         if (queue == kVector) vector_.start(at<Vector>(position));
@@ -273,22 +221,12 @@ private:
         if (recording) events.push_back({t, 2 * queue});
     }
 
-    // Nothing moves any more: blame the first waiting queue, else the next instruction.
-    void stuck() {
-        stop_ = {int64_t(Error::WATCHDOG), position_, 0, 0};
-        for (int i = kQueues - 1; i >= 0; --i) {
-            if (!queues_[i].waiting) continue;
-            const int64_t head = queues_[i].fifo.front();
-            stop_ = {int64_t(Error::WATCHDOG), head, at<Load>(head).tag, 0};
-        }
-    }
-
     void record(int64_t t, const Completed* done) {
         for (int i = 0; i < kQueues; ++i)
             if (done[i].valid) events.push_back({t, 2 * i + 1});
         const int64_t state = matmul_.streaming  ? int64_t(ArrayState::STREAMING)
                               : matmul_.starving ? int64_t(ArrayState::WAITING_FOR_WEIGHTS)
-                              : queues_[kMatmul].waiting
+                              : dispatcher_.waiting(kMatmul)
                                   ? int64_t(ArrayState::WAITING_FOR_SEMAPHORE)
                                   : int64_t(ArrayState::IDLE);
         if (state != array_state_) events.push_back({t, 2 * kQueues + state});
@@ -298,12 +236,8 @@ private:
     History history_;
     bool disturbed_ = true;
     int64_t burst_;
-    bool load_awake_ = true, store_awake_ = true, fetch_awake_ = true, control_awake_ = true;
+    bool load_awake_ = true, store_awake_ = true, fetch_awake_ = true;
     Pins last_{};
-    int pushed_ = -1;  // the queue that an instruction is on its way to
-    int64_t pushed_position_ = 0;
-    static constexpr int kLoad = int(Queue::LOAD), kMatmul = int(Queue::MATMUL),
-                         kVector = int(Queue::VECTOR), kStore = int(Queue::STORE);
 };
 
 }  // namespace timing

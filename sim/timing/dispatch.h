@@ -1,52 +1,15 @@
-// From DRAM to the units: hw/tpu/{dispatch,queues,semaphores}.py and hw/tpu/dma/fetch.py.
+// From fetched instructions to the units: hw/tpu/{dispatch,queues,semaphores}.py.
 #pragma once
 
-#include "reads.h"
+#include "faults.h"
 
 namespace timing {
 
 constexpr int kQueues = 4;
+constexpr int kLoad = int(Queue::LOAD), kMatmul = int(Queue::MATMUL),
+              kVector = int(Queue::VECTOR), kStore = int(Queue::STORE);
 constexpr int kSemaphores = 16;
 constexpr int64_t kSemaphoreMax = 255;
-
-class Fetch {
-public:
-    Fetch(const Sizes& sizes, int64_t first, int64_t length)
-        : queue(sizes.fetch_depth), splitter_(sizes), first_(first), length_(length),
-          beats_(64 / int(sizes.bus_bytes)) {}
-
-    ReadQueue queue;
-    bool valid() const { return filled_ == beats_; }
-
-    // One cycle; `give`: the dispatcher takes the instruction on offer.
-    bool step(int64_t t, bool granted, bool response, bool give) {
-        const bool read = !valid() || give, fill = queue.fifo.out && read;
-        if (give)
-            filled_ = fill;
-        else
-            filled_ += fill;
-        const bool burst = queue.takes(splitter_, granted);
-        const Segment whole{first_, 64 * length_, true};
-        bool moved = queue.step(splitter_, burst, granted, response, read) | fill | give;
-        moved |= splitter_.step(burst, t == kBegin && length_ ? &whole : nullptr);
-        return moved || t <= kBegin;
-    }
-
-private:
-    static constexpr int64_t kBegin = 1;  // the cycle of "Check Range", counted as the core does
-    BurstSplitter splitter_;
-    int64_t first_, length_;
-    int beats_, filled_ = 0;
-};
-
-// Instruction numbers between dispatch and a unit, and the gate that takes their semaphores.
-struct CommandQueue {
-    Ring<int64_t, 1024> fifo;
-    bool full = false;     // a granted command waits for its unit
-    int64_t held = 0;
-    bool waiting = false;  // the head lacks a semaphore in this cycle
-    int64_t in_flight = 0;
-};
 
 class Semaphores {
 public:
@@ -82,6 +45,103 @@ public:
 
 private:
     int64_t counts_[kSemaphores] = {}, available_ = 0, taken_ = 0, changed_ = 0;
+};
+
+class Dispatcher {
+public:
+    Dispatcher(const Sizes& sizes, const Words* program, int64_t length)
+        : program_(program), length_(length), depth_(int(sizes.queue_depth)) {}
+
+    bool awake = true;    // something may change in this cycle without a unit
+    bool halted = false;
+    bool gave = false;    // took the instruction on offer in this cycle
+    int begun[kQueues];   // instructions that units take in this cycle, or -1
+    Report stop{};        // what stops the core, if its code is not 0
+    int64_t dispatched = 0;
+
+    bool waiting(int queue) const { return queues_[queue].waiting; }
+    // A granted instruction waits for its unit.
+    bool full(int queue) const { return queues_[queue].full; }
+
+    // One cycle: whether fetch offers an instruction, which units take one, which complete one.
+    void step(bool offered, const bool* ready, const Completed* done) {
+        const int to = dispatch(offered, done);
+        bool moved = gave;
+        for (int i = 0; i < kQueues; ++i) {
+            CommandQueue& queue = queues_[i];
+            begun[i] = -1;
+            if (queue.full && ready[i]) begun[i] = queue.held, queue.full = false, moved = true;
+            queue.waiting = false;
+            if (!queue.fifo.empty() && !queue.full) {
+                const int head = queue.fifo.front();
+                queue.waiting = !semaphores_.grant(header(head).wait);
+                if (!queue.waiting) {
+                    queue.held = head, queue.full = true, moved = true;
+                    queue.fifo.pop();
+                }
+            }
+            if (done[i].valid) semaphores_.signal(done[i].signal), moved = true;
+        }
+        if (to >= 0) queues_[to].fifo.push(int(dispatched) - 1);
+        if (!semaphores_.settle()) stop = {int64_t(Error::SEMAPHORE_OVERFLOW), dispatched, 0, 0};
+        awake = moved;
+    }
+
+    // Nothing moves any more: blame the first waiting queue, else the next instruction.
+    Report stuck() const {
+        for (const CommandQueue& queue : queues_)
+            if (queue.waiting) return blame(Error::WATCHDOG, queue.fifo.front());
+        return {int64_t(Error::WATCHDOG), dispatched, 0, 0};
+    }
+
+    Report blame(Error code, int64_t position) const {
+        return {int64_t(code), position, header(position).tag, 0};
+    }
+
+private:
+    // Instruction numbers between dispatch and a unit, and the gate that takes their semaphores.
+    struct CommandQueue {
+        Ring<int, 1024> fifo;
+        bool full = false;     // a granted command waits for its unit
+        int held = 0;
+        bool waiting = false;  // the head lacks a semaphore in this cycle
+        int64_t in_flight = 0;
+    };
+    const Words* program_;
+    int64_t length_;
+    int depth_;
+    CommandQueue queues_[kQueues];
+    Semaphores semaphores_;
+
+    // What all formats begin with.
+    const Load& header(int64_t position) const {
+        return *reinterpret_cast<const Load*>(program_[position]);
+    }
+
+    // The queue that an instruction goes to, or -1; queues are as at the begin of the cycle.
+    int dispatch(bool offered, const Completed* done) {
+        bool idle = true;
+        for (const CommandQueue& queue : queues_) idle &= queue.in_flight == 0;
+        for (int i = 0; i < kQueues; ++i) queues_[i].in_flight -= done[i].valid;
+        gave = false;
+        if (!offered || halted) {
+            if (dispatched == length_ && !halted && idle)
+                stop = {int64_t(Error::NO_HALT), dispatched, 0, 0};
+            return -1;
+        }
+        const int64_t opcode = program_[dispatched][0];
+        if (opcode < 0) {
+            stop = blame(Error(-opcode), dispatched);
+            return -1;
+        }
+        const int queue = queue_of(opcode);
+        gave = queue < 0 ? idle : queues_[queue].fifo.size() != depth_;
+        if (!gave) return -1;
+        ++dispatched;
+        halted = opcode == int64_t(Opcode::HALT);
+        if (queue >= 0) ++queues_[queue].in_flight;
+        return queue;
+    }
 };
 
 }  // namespace timing

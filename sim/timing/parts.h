@@ -14,6 +14,9 @@ constexpr int64_t kNever = int64_t(1) << 62;
 constexpr int kNoBank = -1;
 constexpr int64_t kRowMask = (1 << 20) - 1;
 
+// Room for the longest format; `opcode` stands first in each.
+using Words = int64_t[kInstructionWords];
+
 inline int log2_of(int64_t power) { return __builtin_ctzll(uint64_t(power)); }
 
 // Equal consecutive ranges of rows; a power of two in hardware, anything in models of other chips.

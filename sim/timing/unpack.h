@@ -7,9 +7,6 @@
 
 namespace timing {
 
-// Room for the longest format; `opcode` stands first in each.
-using Words = int64_t[kInstructionWords];
-
 // Fields of one 64-byte instruction; false for an unknown opcode or bits beyond the last field.
 inline bool unpack(const uint8_t* code, Words& words) {
     uint64_t from[9] = {};
