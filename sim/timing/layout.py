@@ -9,7 +9,7 @@ import enum
 from collections.abc import Iterator
 
 from hw.tpu import array, isa, matmul
-from hw.tpu.config import TpuConfig
+from hw.tpu.config import ConfigError, TpuConfig
 from hw.tpu.dma import fetch
 from hw.tpu.isa import Format, Opcode
 from hw.tpu.registers import COUNTERS, Error
@@ -19,16 +19,19 @@ from sim.memory import MemoryTiming
 
 WORDS = max(len(fmt.fields) for fmt in isa.FORMATS.values())
 """int64 per instruction."""
+LIMITS = {"queue_depth": 1024, "outstanding_bursts": 256, "order_depth": 4096, "vector_latency": 15}
+"""The model's rings are this long."""
 
 
 def sizes(config: TpuConfig, memory: MemoryTiming, dram_bytes: int, program: int) -> dict[str, int]:
     """Everything the model takes as a number, by the name of its member of `Sizes`.
 
     Depths that the units of `hw/tpu/dma` compute for themselves are repeated here; a test compares.
+    Raises `ConfigError` for a core that is too large for the model.
     """
     beats = isa.INSTRUCTION_BITS // config.bus_bits
     chunks = max(2 * config.array // config.bus_bytes, 4)
-    return {
+    result = {
         "array": config.array,
         "scratchpad_rows": config.scratchpad_rows,
         "bank_rows": config.bank_rows,
@@ -55,6 +58,10 @@ def sizes(config: TpuConfig, memory: MemoryTiming, dram_bytes: int, program: int
         "dram_bytes": dram_bytes,
         "program": program,
     }
+    for name, most in LIMITS.items():
+        if result[name] > most:
+            raise ConfigError(f"{name}={result[name]}: the timing model takes at most {most}")
+    return result
 
 
 def header() -> str:

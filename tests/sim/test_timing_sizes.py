@@ -3,7 +3,7 @@
 import pytest
 from amaranth.hdl import Fragment
 
-from hw.tpu.config import PRESETS, TpuConfig
+from hw.tpu.config import PRESETS, ConfigError, TpuConfig
 from hw.tpu.dma.fetch import Fetch
 from hw.tpu.dma.gearbox import Packer, Unpacker
 from hw.tpu.dma.read_arbiter import ReadArbiter
@@ -39,3 +39,8 @@ def fetch_depth(config):
     depth = module.submodules.queue.depth
     built(module)
     return depth
+
+
+def test_a_core_too_large_for_the_model_is_refused():
+    with pytest.raises(ConfigError, match="queue_depth=2000"):
+        layout.sizes(TpuConfig.parse("tiny,queue_depth=2000"), MemoryTiming(), 1 << 20, 0)
