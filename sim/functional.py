@@ -51,7 +51,7 @@ class FunctionalSimulator:
     def reset(self) -> None:
         """Empty semaphores, weight FIFO and counters."""
         self.weights: list[NDArray[np.int8]] = []
-        self.tile = np.zeros((self.config.array, self.config.array), np.int8)
+        self.tile: NDArray[np.int8] | None = None
         self.semaphores = [0] * isa.SEMAPHORES
         self.counters = {"instructions": 0, "array_active": 0, "useful_macs": 0}
 
@@ -223,13 +223,15 @@ class FunctionalSimulator:
     def _take_tiles(self, passes: int, keep: bool) -> NDArray[np.int8]:
         """The tiles `[passes, N, N]` of a matmul, the last of which stays in the array."""
         n = self.config.array
+        if keep and self.tile is None:
+            raise StepError(Error.ILLEGAL_OPERAND, note="keep before this program took any tile")
         needed = (passes - keep) * n
         if len(self.weights) < needed:
             raise StepError(Error.WATCHDOG, note="it waits for a weight tile that was never loaded")
         taken = self.weights[:needed]
         del self.weights[:needed]
         fresh = np.array(taken, np.int8).reshape(-1, n, n)
-        tiles = np.concatenate([self.tile[None], fresh]) if keep else fresh
+        tiles = fresh if self.tile is None or not keep else np.concatenate([[self.tile], fresh])
         self.tile = tiles[-1]
         return tiles
 

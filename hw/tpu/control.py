@@ -28,8 +28,8 @@ class Control(Component):
     Writing START clears units and counters, then strobes `start`. A run ends with `halted`, with
     the first `fault`, with RESET, or when nothing shows `progress` for `watchdog` cycles. Then
     `stop` rises until `quiet` says that the bus is drained (or the watchdog runs out again, or a
-    further RESET gives the bus up), and `clear` resets the units for one cycle; on-chip memories keep their contents. `irq` is high
-    from the end of a run until cleared or the next start.
+    further RESET gives the bus up), and `clear` resets the units for one cycle; on-chip memories
+    keep their contents. `irq` is high from the end of a run until cleared or the next start.
     """
 
     def __init__(self, config: TpuConfig) -> None:

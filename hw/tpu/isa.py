@@ -204,9 +204,10 @@ class Matmul(Format, code=Opcode.MATMUL, queue=Queue.MATMUL):
     """Stream rows through the array, once for each weight tile.
 
     Passes run over (channel block c, kernel row ky, kernel column kx), c outermost; each takes the
-    next tile of the weight FIFO (`keep`: the first pass reuses the tile in the array). A pass
-    streams rows over (batch b, output row y, output column x), b outermost. The row's image
-    position is `(top + y*step_y + ky*dilation_y, left + x*step_x + kx*dilation_x)`. Inside
+    next tile of the weight FIFO (`keep`: the first pass reuses the tile in the array, which must be
+    one that this program took). A pass streams rows over (batch b, output row y, output column x),
+    b outermost. The row's image position is `(top + y*step_y + ky*dilation_y, left + x*step_x +
+    kx*dilation_x)`. Inside
     `[0, height) x [0, width)` the scratchpad row read is `source + c*channel_stride +
     ky*kernel_row_stride + kx*kernel_column_stride + b*batch_stride + y*row_stride +
     x*column_stride`; outside, every lane reads `pad`. Its product with the tile goes to accumulator

@@ -40,7 +40,7 @@ def check_usable(engine, rng):
 
 BAD = {
     "accumulator": (make(Opcode.MATMUL, accumulator=999), Error.ACCUMULATOR_RANGE),
-    "matmul source": (make(Opcode.MATMUL, source=99_999, keep=1), Error.SCRATCHPAD_RANGE),
+    "matmul source": (make(Opcode.MATMUL, source=99_999), Error.SCRATCHPAD_RANGE),
     "vector source": (make(Opcode.VECTOR, convert=1, base=5000), Error.ACCUMULATOR_RANGE),
     "parameters": (make(Opcode.VECTOR, convert=1, parameters=99), Error.PARAMETER_RANGE),
     "destination": (make(Opcode.VECTOR, convert=1, destination=9999), Error.SCRATCHPAD_RANGE),
@@ -55,7 +55,7 @@ BAD = {
     "store row": (make(Opcode.STORE, base=9999), Error.SCRATCHPAD_RANGE),
     "unbuilt": (make(Opcode.VECTOR, convert=1, add=1), Error.UNBUILT),
     "deadlock": (make(Opcode.STORE, wait=8), Error.WATCHDOG),
-    "no weights": (make(Opcode.MATMUL), Error.WATCHDOG),
+    "no weights": (make(Opcode.MATMUL, channel_blocks=2), Error.WATCHDOG),
 }
 
 
@@ -63,7 +63,8 @@ BAD = {
 def test_a_bad_instruction_is_named_and_the_next_program_runs(engine, rng, name):
     bad, code = BAD[name]
     bad = make(bad.opcode, **{**bad.values, "tag": 77})
-    words = isa.assemble([make(Opcode.FENCE), bad, make(Opcode.HALT)])
+    tile = make(Opcode.LOAD, rows=N, row_bytes=N, dram_row_stride=N, memory=Memory.WEIGHTS)
+    words = isa.assemble([tile, bad, make(Opcode.HALT)])
     reports = []
     for each in (FunctionalSimulator(TINY, DRAM_BYTES), engine):
         with pytest.raises(TpuError) as caught:

@@ -103,6 +103,7 @@ def test_a_program_for_another_config_is_refused(rng):
         (make(Opcode.LOAD, address=1 << 30), Error.DRAM_RANGE),
         (make(Opcode.LOAD, row_bytes=N + 1), Error.ILLEGAL_OPERAND),
         (make(Opcode.STORE, wait=8), Error.WATCHDOG),
+        (make(Opcode.MATMUL, keep=1), Error.ILLEGAL_OPERAND),
         (make(Opcode.VECTOR, convert=1, add=1), Error.UNBUILT),
     ],
 )
