@@ -8,7 +8,8 @@ random programs, half of them compiled networks, half meaningless instruction st
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -129,12 +130,12 @@ def programs(number: int, seed: int = 0) -> Iterator[Compared]:
         pair.close()
 
 
-def main() -> None:
+def main(arguments: Sequence[str] = ()) -> None:
     """Print a line per layer, then how many random programs are equal."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--programs", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     print("layer                   config      cycles   error  counters  Mcycle/s  x RTL")
     for preset in ("default", "large"):
         for item in layers(PRESETS[preset]):
@@ -156,4 +157,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
