@@ -288,6 +288,10 @@ from sw.graph.variable_scope import (
     no_regularizer,
     variable_scope,
 )
+from sw.runtime.checkpoint import bundle as _bundle
+from sw.runtime.checkpoint import meta_graph as _meta_graph
+from sw.runtime.checkpoint import saver as _saver
+from sw.runtime.checkpoint import state as _state
 from sw.runtime.config import SessionConfig
 from sw.runtime.quantize import quantize
 from sw.runtime.report import ProgramReport, RunReport, run_report
@@ -327,7 +331,19 @@ contrib = SimpleNamespace(
         xavier_initializer_conv2d=_initializers.xavier,
     )
 )
-train = SimpleNamespace(**{name: getattr(_train, name) for name in _train.__all__})
+train = SimpleNamespace(
+    **{name: getattr(_train, name) for name in _train.__all__},
+    CheckpointReader=_bundle.CheckpointReader,
+    NewCheckpointReader=_bundle.CheckpointReader,
+    Saver=_saver.Saver,
+    checkpoint_exists=_state.checkpoint_exists,
+    export_meta_graph=_meta_graph.export_meta_graph,
+    get_checkpoint_state=_state.get_checkpoint_state,
+    import_meta_graph=_meta_graph.import_meta_graph,
+    latest_checkpoint=_state.latest_checkpoint,
+    load_checkpoint=_bundle.CheckpointReader,
+    update_checkpoint_state=_state.update_checkpoint_state,
+)
 
 # Names whose modules bring the core's description along, which few users need.
 _LATER = {"compile": ("sw.compiler.tpu.ahead", "compile_graph")}

@@ -113,6 +113,12 @@ class Graph:
         self._ops[full_name] = op
         return op
 
+    def add_operation(self, op: Operation) -> None:
+        """Add an op that was made of stored data; its name is free."""
+        if self.finalized:
+            raise GraphError(f"the graph is finalised: {op.name!r} cannot be added to it")
+        self._ops[op.name] = op
+
     def copy_op(
         self,
         op: Operation,

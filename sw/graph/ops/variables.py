@@ -200,6 +200,19 @@ class Variable(Operators):
         for key in keys:
             graph.add_to_collection(key, self)
 
+    @classmethod
+    def from_parts(
+        cls, handle: Tensor, initial: Tensor, assign: Operation, read: Tensor, trainable: bool
+    ) -> Variable:
+        """The variable whose ops exist already, in a graph that was read from a file."""
+        kind = value_type(handle)
+        variable = cls.__new__(cls)
+        variable.handle, variable.initial_value = handle, initial
+        variable.initializer, variable._snapshot = assign, read
+        variable.dtype, variable.shape = kind.dtype, Shape(kind.shape)
+        variable.trainable = trainable
+        return variable
+
     @property
     def op(self) -> Operation:
         """The variable's op."""

@@ -1,0 +1,1 @@
+"""Checkpoints and graphs in files: written atomically, checked when read, never executed."""
