@@ -75,6 +75,11 @@ class TpuConfig:
             raise ConfigError(
                 f"burst_beats={self.burst_beats}: AXI4 allows 256 beats and 4096 bytes a burst"
             )
+        if self.burst_beats * self.outstanding_bursts < 4:
+            raise ConfigError(
+                f"burst_beats={self.burst_beats} x outstanding_bursts={self.outstanding_bursts}: "
+                "at least 4 beats must be under way, which the read buffer's registers hold"
+            )
         if self.scratchpad_rows % self.scratchpad_banks or self.bank_rows % 2:
             raise ConfigError(
                 f"scratchpad_rows={self.scratchpad_rows}: must be scratchpad_banks="

@@ -18,7 +18,7 @@ from sw.runtime.devices.tpu_engines import engines_of
 
 ENGINES = {
     "functional": "bit-exact, no cycles",
-    "timing": "cycles without values",
+    "timing": "bit-exact, and the cycles of the timing model",
     "rtl": "the core's own Verilog under Verilator: values and cycles",
     "fpga": "a board",
 }

@@ -267,7 +267,6 @@ def test_old_programs_make_room(monkeypatch: pytest.MonkeyPatch, rng: np.random.
 @pytest.mark.parametrize(
     ("config", "kind", "text"),
     [
-        ({"tpu": "timing"}, st.errors.UnimplementedError, "timing.*functional and rtl"),
         ({"tpu": "fpga:tty"}, st.errors.UnimplementedError, "later"),
         ({"tpu_config": "enormous"}, st.errors.InvalidArgumentError, "unknown preset"),
         ({"tpu_config": 8}, st.errors.DTypeError, "TpuConfig"),
@@ -379,3 +378,20 @@ def test_relocated_program_is_the_program() -> None:
     for old, new in zip(program.instructions, moved.instructions, strict=True):
         offset = new.values.get("address", 0) - old.values.get("address", 0)
         assert offset == (8192 if old.opcode in (Opcode.LOAD, Opcode.STORE) else 0)
+
+
+def test_the_timing_engine_gives_values_and_the_cycles_of_the_rtl() -> None:
+    """Breaks if a session on the timing engine differs from one on the core's Verilog."""
+    with st.Graph().as_default() as graph:
+        x = st.placeholder(st.float32, [3, 9])
+        with st.device("/tpu:0"):
+            y = st.matmul(x, st.constant(np.arange(45, dtype=np.float32).reshape(9, 5)))
+    value = np.linspace(-1, 2, 27, dtype=np.float32).reshape(3, 9)
+    results, cycles = [], []
+    for engine in ("timing", "rtl"):
+        config = st.SessionConfig(tpu=engine, tpu_config="tiny", memory="latency=17")
+        with st.Session(graph=graph, config=config) as session:
+            results.append(session.run(y, {x: value}))
+            cycles.append(st.run_report(session).total().cycles)
+    np.testing.assert_array_equal(*results)
+    assert cycles[0] == cycles[1] is not None

@@ -9,6 +9,7 @@ from sim.engine import Engine
 from sim.functional import FunctionalSimulator
 from sim.memory import MemoryTiming
 from sim.rtl.engine import RtlSimulator
+from sim.timed import TimedSimulator
 from sw.graph.errors import DTypeError, InvalidArgumentError, UnimplementedError
 from sw.runtime.config import SessionConfig
 
@@ -51,14 +52,15 @@ def engines_of(config: SessionConfig, core: TpuConfig) -> list[Make]:
     memory = _memory_of(config)
     makers: dict[str, Make] = {
         "functional": lambda size: FunctionalSimulator(core, size),
+        "timing": lambda size: TimedSimulator(core, size, memory),
         "rtl": lambda size: RtlSimulator(core, size, memory=memory, progress=False),
     }
     if config.tpu not in makers:
         raise UnimplementedError(
             f"SessionConfig(tpu={config.tpu!r}): this engine comes later; "
-            f"there are {' and '.join(makers)}"
+            f"there are {', '.join(makers)}"
         )
     names = [config.tpu]
     if config.verify:
-        names += [name for name in makers if name != config.tpu]
+        names.append("functional" if config.tpu == "rtl" else "rtl")
     return [makers[name] for name in names]
