@@ -12,6 +12,7 @@ from typing import Any
 
 from sw.graph import errors, image, layers, losses, metrics, nn
 from sw.graph import initializers as _initializers
+from sw.graph import records as _records
 from sw.graph import regularizers as _regularizers
 from sw.graph import train as _train
 from sw.graph.build import (
@@ -185,7 +186,17 @@ from sw.graph.ops.linear_algebra import (
 )
 from sw.graph.ops.partitioning import dynamic_partition, dynamic_stitch
 from sw.graph.ops.quantized import dequantize_linear, qlinear_conv, qlinear_matmul, quantize_linear
+from sw.graph.ops.queues import FIFOQueue, PaddingFIFOQueue, QueueBase, RandomShuffleQueue
 from sw.graph.ops.random import random_normal, random_uniform, truncated_normal
+from sw.graph.ops.readers import (
+    FixedLengthRecordReader,
+    ReaderBase,
+    TextLineReader,
+    TFRecordReader,
+    WholeFileReader,
+    decode_csv,
+    decode_raw,
+)
 from sw.graph.ops.rearranging import (
     batch_to_space,
     batch_to_space_nd,
@@ -319,6 +330,9 @@ batch_matrix_inverse = matrix_inverse
 lin_space = linspace
 listdiff = setdiff1d
 
+python_io = SimpleNamespace(
+    TFRecordWriter=_records.TFRecordWriter, tf_record_iterator=_records.tf_record_iterator
+)
 contrib = SimpleNamespace(
     layers=SimpleNamespace(
         apply_regularization=_regularizers.apply_regularization,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ class Container:
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
         self.counters: dict[str, int] = {}
+        self.resources: dict[str, Any] = {}  # queues, readers: whatever ops keep between runs
         self.entropy = secrets.randbits(63)
         self.lock = threading.RLock()
 
@@ -40,6 +42,21 @@ class Container:
             value.flags.writeable = False
         self.values[name] = value
         return value
+
+    def resource(self, name: str, make: Callable[[], Any]) -> Any:
+        """The resource of that name, made when it is not there."""
+        with self.lock:
+            if name not in self.resources:
+                self.resources[name] = make()
+            return self.resources[name]
+
+    def cancel(self, why: str) -> None:
+        """Fail every operation that waits for a resource; later ones start afresh."""
+        with self.lock:
+            waiting, self.resources = self.resources, {}
+        for item in waiting.values():
+            if hasattr(item, "cancel"):
+                item.cancel(why)
 
     def clear(self) -> None:
         """Forget everything."""

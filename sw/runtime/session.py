@@ -72,6 +72,7 @@ class Session:
         self.graph = get_default_graph() if graph is None else graph
         self.config = config or SessionConfig()
         self.container = Container() if container is None else container
+        self._owns_container = container is None
         self.devices = DeviceSet(self.config, self.container)
         self.fallback: list[Fallback] = []
         self.dump: Dump | None = None
@@ -176,10 +177,17 @@ class Session:
         """Make this the default session within a `with`, without closing it at the end."""
         return context.SESSIONS.entered(self)
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
     def close(self) -> None:
         """Give back what the devices hold; the session cannot run any more."""
         if not self._closed:
             self._closed = True
+            if self._owns_container:
+                self.container.cancel("its session is closed")
             self._plans.clear()
             self.devices.close()
 

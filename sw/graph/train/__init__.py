@@ -3,12 +3,25 @@
 from sw.graph.train.adadelta import AdadeltaOptimizer
 from sw.graph.train.adagrad import AdagradOptimizer, ProximalAdagradOptimizer
 from sw.graph.train.adam import AdamOptimizer
+from sw.graph.train.coordinator import Coordinator
 from sw.graph.train.ftrl import FtrlOptimizer
 from sw.graph.train.gradient_descent import GradientDescentOptimizer
+from sw.graph.train.input import (
+    batch,
+    batch_join,
+    input_producer,
+    limit_epochs,
+    range_input_producer,
+    shuffle_batch,
+    shuffle_batch_join,
+    slice_input_producer,
+    string_input_producer,
+)
 from sw.graph.train.momentum import MomentumOptimizer
 from sw.graph.train.moving_averages import ExponentialMovingAverage
 from sw.graph.train.optimizer import Optimizer
 from sw.graph.train.proximal import ProximalGradientDescentOptimizer
+from sw.graph.train.queue_runner import QueueRunner, add_queue_runner, start_queue_runners
 from sw.graph.train.rms_prop import RMSPropOptimizer
 from sw.graph.train.schedules import (
     cosine_decay,
@@ -24,6 +37,7 @@ __all__ = [
     "AdadeltaOptimizer",
     "AdagradOptimizer",
     "AdamOptimizer",
+    "Coordinator",
     "ExponentialMovingAverage",
     "FtrlOptimizer",
     "GradientDescentOptimizer",
@@ -31,12 +45,24 @@ __all__ = [
     "Optimizer",
     "ProximalAdagradOptimizer",
     "ProximalGradientDescentOptimizer",
+    "QueueRunner",
     "RMSPropOptimizer",
+    "add_queue_runner",
+    "batch",
+    "batch_join",
     "cosine_decay",
     "cosine_decay_restarts",
     "exponential_decay",
+    "input_producer",
     "inverse_time_decay",
+    "limit_epochs",
     "natural_exp_decay",
     "piecewise_constant",
     "polynomial_decay",
+    "range_input_producer",
+    "shuffle_batch",
+    "shuffle_batch_join",
+    "slice_input_producer",
+    "start_queue_runners",
+    "string_input_producer",
 ]

@@ -1,0 +1,191 @@
+"""Queues at run time: elements are tuples of arrays, operations block until they can be done.
+
+Blocked operations hold no lock but the queue's own, and wake when the queue is closed or cancelled.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+from sw.graph.errors import (
+    CancelledError,
+    InvalidArgumentError,
+    OutOfRangeError,
+)
+from sw.graph.shapes import Shape
+
+Element = tuple[Any, ...]
+
+
+class FifoQueue:
+    """First in, first out. `capacity` < 0 is unlimited."""
+
+    def __init__(self, name: str, capacity: int, shapes: tuple[Shape, ...] | None) -> None:
+        self.name, self.capacity, self.shapes = name, capacity, shapes
+        self.closed = False
+        self._dropping = False
+        self._pending = 0  # enqueues under way
+        self._cancelled: str | None = None
+        self._items: deque[Element] = deque()
+        self._changed = threading.Condition()
+        self._taking = threading.Lock()  # one dequeue at a time, so that batches do not interleave
+        self._putting = threading.Lock()
+
+    # --- what kinds of queues differ in ----------------------------------------------------------
+
+    def _ready(self) -> bool:
+        """Whether one element can be taken now."""
+        return bool(self._items)
+
+    def _take(self) -> Element:
+        return self._items.popleft()
+
+    def _restore(self, taken: list[Element]) -> None:
+        self._items.extendleft(reversed(taken))
+
+    def _join(self, parts: list[Any]) -> Any:
+        """One component of several elements along a new first axis."""
+        try:
+            return np.stack(parts)
+        except ValueError:
+            shapes = sorted({p.shape for p in parts})
+            raise InvalidArgumentError(
+                f"queue {self.name!r}: elements of shapes {shapes} cannot be one batch; a "
+                "PaddingFIFOQueue pads them"
+            ) from None
+
+    # --- operations ------------------------------------------------------------------------------
+
+    def check(self, element: Element) -> None:
+        """Raise `InvalidArgumentError` for an element that does not have the queue's shapes."""
+        for at, (shape, value) in enumerate(zip(self.shapes or (), element, strict=False)):
+            if not shape.compatible(value.shape):
+                raise InvalidArgumentError(
+                    f"queue {self.name!r} takes shape {shape} as component {at}, not {value.shape}"
+                )
+
+    def enqueue(self, elements: list[Element]) -> None:
+        """Add elements one after the other, waiting for room, also when the queue is closed
+        meanwhile. Raises `CancelledError` when it is closed already, or cancelled."""
+        for element in elements:
+            self.check(element)
+        with self._changed:
+            self._raise_cancelled()
+            if self.closed:
+                raise CancelledError(f"queue {self.name!r} is closed")
+            self._pending += 1
+        try:
+            with self._putting:
+                for element in elements:
+                    self._put(element)
+        finally:
+            with self._changed:
+                self._pending -= 1
+                self._changed.notify_all()
+
+    def _put(self, element: Element) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._dropping or self._cancelled or self._room())
+            self._raise_cancelled()
+            if self._dropping:
+                raise CancelledError(f"queue {self.name!r} is closed and drops what waits")
+            self._items.append(element)
+            self._changed.notify_all()
+
+    def _ended(self) -> bool:
+        """Whether no element will come any more."""
+        return self.closed and not self._pending
+
+    def _room(self) -> bool:
+        return self.capacity < 0 or len(self._items) < self.capacity
+
+    def dequeue(self, count: int, up_to: bool = False) -> list[Element]:
+        """`count` elements, waiting for them. Raises `OutOfRangeError` when the queue is closed
+        with too few (which stay in it); with `up_to`, fewer but at least one are given then."""
+        taken: list[Element] = []
+        with self._taking:
+            try:
+                while len(taken) < count:
+                    with self._changed:
+                        self._changed.wait_for(
+                            lambda: self._ended() or self._cancelled or self._ready()
+                        )
+                        self._raise_cancelled()
+                        if not self._ready():
+                            break
+                        taken.append(self._take())
+                        self._changed.notify_all()
+                if len(taken) < count and not (up_to and taken):
+                    raise OutOfRangeError(
+                        f"queue {self.name!r} is closed and has {len(taken)} of {count} elements"
+                    )
+            except BaseException:
+                with self._changed:
+                    self._restore(taken)
+                raise
+        return taken
+
+    def batch(self, elements: list[Element]) -> Element:
+        """Elements as one, each component with a new first axis."""
+        return tuple(self._join(list(parts)) for parts in zip(*elements, strict=True))
+
+    def close(self, cancel_pending: bool) -> None:
+        """Take no more elements; with `cancel_pending` fail enqueues that wait."""
+        with self._changed:
+            self.closed = True
+            self._dropping = self._dropping or cancel_pending
+            self._changed.notify_all()
+
+    def cancel(self, why: str) -> None:
+        """Fail everything that waits or comes."""
+        with self._changed:
+            self._cancelled = why
+            self._changed.notify_all()
+
+    def _raise_cancelled(self) -> None:
+        if self._cancelled:
+            raise CancelledError(f"queue {self.name!r}: {self._cancelled}")
+
+    def size(self) -> int:
+        """The number of elements."""
+        with self._changed:
+            return len(self._items)
+
+
+class ShuffleQueue(FifoQueue):
+    """Elements come out in random order; `least` stay in until the queue is closed, so that there
+    is something to choose from."""
+
+    def __init__(
+        self,
+        name: str,
+        capacity: int,
+        shapes: tuple[Shape, ...] | None,
+        least: int,
+        random: np.random.Generator,
+    ) -> None:
+        super().__init__(name, capacity, shapes)
+        self._least, self._random = least, random
+
+    def _ready(self) -> bool:
+        return len(self._items) > (0 if self.closed else self._least)
+
+    def _take(self) -> Element:
+        at = int(self._random.integers(len(self._items)))
+        self._items[at], self._items[-1] = self._items[-1], self._items[at]
+        return self._items.pop()
+
+
+class PaddingQueue(FifoQueue):
+    """Elements of one batch are padded with zeros to the largest."""
+
+    def _join(self, parts: list[Any]) -> Any:
+        shape = np.max([p.shape for p in parts], axis=0).astype(int)
+        out = np.zeros((len(parts), *shape), parts[0].dtype)
+        for at, part in enumerate(parts):
+            out[(at, *(slice(0, s) for s in part.shape))] = part
+        return out
