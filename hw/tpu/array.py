@@ -44,7 +44,12 @@ class SystolicArray(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         n = self.config.array
-        elements = [[ProcessingElement.create(k, j) for j in range(n)] for k in range(n)]
+        # a row's totals are one signal, so that Verilator adds them side by side
+        totals = [Signal(32 * n, name=f"totals_{k:03}", reset_less=True) for k in range(n)]
+        elements = [
+            [ProcessingElement.create(k, j, _lane(totals[k], j, 32).as_signed()) for j in range(n)]
+            for k in range(n)
+        ]
 
         # the switch reaches element (k, j) k + j cycles after row lane 0 enters
         switches: list[Value] = [self.switch]
@@ -71,7 +76,7 @@ class SystolicArray(Component):
                 elements[k][j].connect(
                     m,
                     activation=elements[k][j - 1].activation if j else activation,
-                    total=above.total if above else Value.cast(0),
+                    total=above.total if above else None,
                     shadow=above.shadow if above else self._tile_lane(m, j),
                     shift=shifts[j][k],
                     switch=switches[k + j],

@@ -27,15 +27,16 @@ class ProcessingElement:
     shadow: Signal
     weight: Signal
     product: Signal
-    total: Signal
+    total: Value
 
     LATENCY = 3
     """Cycles from an activation at the input to its contribution at the output."""
 
     @classmethod
-    def create(cls, row: int, column: int) -> ProcessingElement:
+    def create(cls, row: int, column: int, total: Value) -> ProcessingElement:
         def register(name: str, bits: int) -> Signal:
-            return Signal(signed(bits), name=f"{name}_{row}_{column}", reset_less=True)
+            # zero-padded: Verilator lays signals out by name, and vectorises neighbours
+            return Signal(signed(bits), name=f"{name}_{row:03}_{column:03}", reset_less=True)
 
         return cls(
             row,
@@ -44,7 +45,7 @@ class ProcessingElement:
             shadow=register("shadow", 8),
             weight=register("weight", 8),
             product=register("product", 16),
-            total=register("total", 32),
+            total=total,
         )
 
     def connect(
@@ -52,12 +53,12 @@ class ProcessingElement:
         m: Module,
         *,
         activation: Value,
-        total: Value,
+        total: Value | None,
         shadow: Value,
         shift: Value,
         switch: Value,
     ) -> None:
-        """Inputs: `activation` from the left, `total` and `shadow` from above.
+        """Inputs: `activation` from the left, `total` (if any) and `shadow` from above.
 
         `shift` moves the shadow weight in; `switch` makes the shadow weight the working one, just
         in time for the activation that arrives in the same cycle.
@@ -65,7 +66,7 @@ class ProcessingElement:
         m.d.sync += [
             self.activation.eq(activation),
             self.product.eq(self.activation * self.weight),
-            self.total.eq(total + self.product),
+            self.total.eq(self.product if total is None else (total + self.product)[:32]),
         ]
         with m.If(shift):
             m.d.sync += self.shadow.eq(shadow)

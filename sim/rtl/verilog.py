@@ -18,7 +18,8 @@ from amaranth.hdl import Elaboratable
 from sim.rtl import cache, toolchain
 from sim.rtl.progress import announce
 
-PRE_PASS = "proc; opt; wreduce; opt; clean"
+# Registers keep their width: sums of odd widths cost masks and sign extensions in C++.
+PRE_PASS = "proc; opt; wreduce t:*dff* %n; opt; clean"
 WRITE = "write_verilog -noattr -norename"
 # Every Verilated class has a method `trace`, and `switch` is a C++ keyword.
 RENAMED_PORTS = {"trace": "trace_o", "switch": "switch_o"}
