@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.tpu.interfaces import Completion
@@ -15,7 +18,8 @@ class Semaphores(Component):
     A queue asks with `request_<queue>` for the semaphores in `mask_<queue>`; with `grant_<queue>`,
     in the same cycle, it has taken one from each. Where two queues want the same semaphore in one
     cycle the lower queue number goes first. `completed_<queue>` adds one to each signalled
-    semaphore, visible in the next cycle. `overflow` strobes when a count would pass its maximum.
+    semaphore, visible in the next cycle, as is `overflow`: a count has passed its maximum. What
+    the counts are after that has no meaning until reset.
     """
 
     def __init__(self) -> None:
@@ -33,7 +37,8 @@ class Semaphores(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         names = [queue.name.lower() for queue in Queue]
-        counts = [Signal(range(SEMAPHORE_MAX + 1), name=f"count_{s}") for s in range(SEMAPHORES)]
+        # one bit more than a legal count needs tells the overflow
+        counts = [Signal(range(2 * SEMAPHORE_MAX), name=f"count_{s}") for s in range(SEMAPHORES)]
         available = Signal(SEMAPHORES)
         m.d.comb += available.eq(Cat(count.any() for count in counts))
 
@@ -50,21 +55,17 @@ class Semaphores(Component):
             m.d.comb += wanted.eq(spoken_for | mine)
             spoken_for = wanted
 
-        over = Signal(SEMAPHORES)
+        added = []
+        for name in names:
+            completed = getattr(self, f"completed_{name}")
+            signals = Signal(SEMAPHORES, name=f"added_{name}")
+            m.d.comb += signals.eq(Mux(completed.valid, completed.signal, 0))
+            added.append(signals)
+        changing = Signal(SEMAPHORES)
+        m.d.comb += changing.eq(reduce(or_, added, spoken_for))
         for number, count in enumerate(counts):
-            signals = [
-                getattr(self, f"completed_{name}").valid
-                & getattr(self, f"completed_{name}").signal[number]
-                for name in names
-            ]
-            change = Signal(name=f"change_{number}")
-            total = Signal(range(SEMAPHORE_MAX + len(names) + 1), name=f"total_{number}")
-            m.d.comb += [
-                change.eq(spoken_for[number] | Cat(signals).any()),
-                total.eq(count + sum(signals) - spoken_for[number]),
-            ]
-            with m.If(change):
+            with m.If(changing[number]):
+                total = count + sum(signals[number] for signals in added) - spoken_for[number]
                 m.d.sync += count.eq(total)
-                m.d.comb += over[number].eq(total > SEMAPHORE_MAX)
-        m.d.comb += self.overflow.eq(over.any())
+        m.d.comb += self.overflow.eq(Cat(count[-1] for count in counts).any())
         return m
