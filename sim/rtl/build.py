@@ -19,7 +19,7 @@ from sim.rtl.progress import announce
 from sim.rtl.verilog import Verilog
 
 HERE = Path(__file__).parent
-HARNESS = ("harness.cpp", "axi_memory.h")
+HARNESS = ("harness.cpp", "axi_memory.h", "sign_extension.h")
 # C++20 for the harness; -march=native because the array is wide integer arithmetic.
 CXX_FLAGS = f"-std=c++20 -march=native -I{HERE}"
 # g++ would share inline functions' statics between all models loaded in one process.
@@ -29,6 +29,7 @@ VERILATOR_FLAGS = (
     "--x-assign", "fast",
     "--x-initial", "fast",
     "--noassert",
+    "-fno-func-opt-split-cat",  # would tie neighbouring 32-bit sums into pairs of 64 bits
     "-Wno-lint",  # Yosys's output is not written for readers
     "-Wno-style",
     "-LDFLAGS", "-latomic",  # clang leaves std::atomic's questions to that library
@@ -40,9 +41,15 @@ MAKE_VARIABLES = {
     "OPT_GLOBAL": "-O3",
     # the PyPI package leaves it empty, and large designs use a precompiled header
     "CFG_CXXFLAGS_PCH_I": "-include",
+    "CFG_CXXFLAGS_PCH": "-include sign_extension.h -x c++-header",
 }
 # A bench spends its time in Python, so compile time counts more than speed.
-QUICK_VARIABLES = MAKE_VARIABLES | {"OPT_FAST": "-O1", "OPT_SLOW": "-O0", "OPT_GLOBAL": "-O1"}
+QUICK_VARIABLES = MAKE_VARIABLES | {
+    "OPT_FAST": "-O1",
+    "OPT_SLOW": "-O0",
+    "OPT_GLOBAL": "-O1",
+    "CFG_CXXFLAGS_PCH": "-x c++-header",
+}
 
 
 class BuildError(RuntimeError):
