@@ -2,6 +2,7 @@
 
 # ruff: noqa: F401 (a face only passes names on)
 
+from sw.graph import rnn as rnn_cell
 from sw.graph.ops.activations import (
     elu,
     gelu,
@@ -42,6 +43,13 @@ from sw.graph.ops.nn import (
 )
 from sw.graph.ops.pool import avg_pool, max_pool
 from sw.graph.ops.resizing import local_response_normalization
+from sw.graph.ops.sampling import (
+    log_uniform_candidate_sampler,
+    nce_loss,
+    sampled_softmax_loss,
+    uniform_candidate_sampler,
+)
 from sw.graph.ops.sorting import in_top_k, top_k
+from sw.graph.rnn.unrolling import bidirectional_dynamic_rnn, dynamic_rnn, static_rnn
 
 lrn = local_response_normalization

@@ -187,5 +187,6 @@ class PaddingQueue(FifoQueue):
         shape = np.max([p.shape for p in parts], axis=0).astype(int)
         out = np.zeros((len(parts), *shape), parts[0].dtype)
         for at, part in enumerate(parts):
-            out[(at, *(slice(0, s) for s in part.shape))] = part
+            place: tuple[Any, ...] = (at, *(slice(0, s) for s in part.shape))
+            out[place] = part
         return out
