@@ -165,6 +165,7 @@ from sw.graph.ops.functions import (
     truncatediv,
     truncatemod,
 )
+from sw.graph.ops.host import print_, py_func
 from sw.graph.ops.indexing import gather, one_hot, slice_, strided_slice
 from sw.graph.ops.joining import concat, split, stack, unstack
 from sw.graph.ops.linalg import add_n, matmul
@@ -183,6 +184,14 @@ from sw.graph.ops.linear_algebra import (
     self_adjoint_eig,
     self_adjoint_eigvals,
     svd,
+)
+from sw.graph.ops.nn_composites import (
+    saturate_cast,
+    to_bfloat16,
+    to_double,
+    to_float,
+    to_int32,
+    to_int64,
 )
 from sw.graph.ops.partitioning import dynamic_partition, dynamic_stitch
 from sw.graph.ops.quantized import dequantize_linear, qlinear_conv, qlinear_matmul, quantize_linear
@@ -323,11 +332,13 @@ range = range_
 slice = slice_
 tuple = tuple_
 Assert = assert_
+Print = print_
 negative = neg
 floor_div = floordiv
 batch_matmul = matmul
 batch_matrix_inverse = matrix_inverse
 lin_space = linspace
+confusion_matrix = metrics.confusion
 listdiff = setdiff1d
 
 python_io = SimpleNamespace(

@@ -41,6 +41,18 @@ from sw.graph.ops.nn import (
     moments,
     softmax,
 )
+from sw.graph.ops.nn_composites import (
+    batch_norm_with_global_normalization,
+    crelu,
+    log_poisson_loss,
+    normalize_moments,
+    relu_layer,
+    selu,
+    sufficient_statistics,
+    weighted_cross_entropy_with_logits,
+    xw_plus_b,
+    zero_fraction,
+)
 from sw.graph.ops.pool import avg_pool, max_pool
 from sw.graph.ops.resizing import local_response_normalization
 from sw.graph.ops.sampling import (

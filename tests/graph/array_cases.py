@@ -48,6 +48,7 @@ ARRAY_CASES: dict[str, list[Any]] = {
     "gather_rows": [([normal(4, 2), ints(3, 0, 3)], {})],
     "lgamma": [([positive(2, 3)], {}), ([-positive(3) * 0.7], {})],
     "lrn": [([normal(2, 2, 1, 6)], LRN)],
+    "print": [([normal(2)], {"first": 0})],
     "resize": RESIZES,
     "resize_grad": [
         ([normal(1, 7, 5, 2), ints(1, 4, 3, 2)], {"method": "bilinear", "align_corners": False})

@@ -1,0 +1,157 @@
+"""Functions of neural networks that are made of others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sw.graph.build import apply, graph_of
+from sw.graph.dtypes import as_dtype
+from sw.graph.tensor import Tensor
+
+
+def xw_plus_b(x: Any, weights: Any, biases: Any, name: str | None = None) -> Tensor:
+    """`x @ weights + biases`."""
+    with graph_of((x, weights)).name_scope(name or "xw_plus_b"):
+        out: Tensor = apply("bias_add", apply("matmul", x, weights), biases)
+        return out
+
+
+def relu_layer(x: Any, weights: Any, biases: Any, name: str | None = None) -> Tensor:
+    """`relu(x @ weights + biases)`."""
+    with graph_of((x, weights)).name_scope(name or "relu_layer"):
+        out: Tensor = apply("relu", xw_plus_b(x, weights, biases))
+        return out
+
+
+def crelu(features: Any, name: str | None = None) -> Tensor:
+    """relu(x) and relu(-x) side by side on the last axis (Shang et al., ICML 2016)."""
+    with graph_of((features,)).name_scope(name or "CRelu"):
+        x = graph_of((features,)).convert(features)
+        out: Tensor = apply("relu", apply("concat", x, -x, axis=-1))
+        return out
+
+
+def selu(features: Any, name: str | None = None) -> Tensor:
+    """Scaled exponential linear unit (Klambauer et al., NIPS 2017)."""
+    with graph_of((features,)).name_scope(name or "Selu"):
+        x = graph_of((features,)).convert(features)
+        low = 1.6732632423543772 * apply("elu", apply("minimum", x, 0.0))
+        out: Tensor = 1.0507009873554805 * (apply("relu", x) + low)
+        return out
+
+
+def zero_fraction(value: Any, name: str | None = None) -> Tensor:
+    """The share of elements that are zero."""
+    graph = graph_of((value,))
+    with graph.name_scope(name or "zero_fraction"):
+        x = graph.convert(value)
+        flags = apply("equal", x, apply("zeros_like", x))
+        out: Tensor = apply("reduce_mean", apply("cast", flags, dtype=as_dtype("float32")))
+        return out
+
+
+def weighted_cross_entropy_with_logits(
+    targets: Any, logits: Any, pos_weight: Any, name: str | None = None
+) -> Tensor:
+    """Sigmoid cross entropy in which positive targets count `pos_weight` times."""
+    graph = graph_of((logits, targets))
+    with graph.name_scope(name or "logistic_loss"):
+        z, x = graph.convert(targets), graph.convert(logits)
+        factor = 1.0 + (pos_weight - 1.0) * z
+        out: Tensor = (1.0 - z) * x + factor * apply("softplus", -x)
+        return out
+
+
+def log_poisson_loss(
+    targets: Any, log_input: Any, compute_full_loss: bool = False, name: str | None = None
+) -> Tensor:
+    """Negative log likelihood of counts under Poisson rates exp(`log_input`); with
+    `compute_full_loss` including Stirling's term."""
+    graph = graph_of((log_input, targets))
+    with graph.name_scope(name or "log_poisson_loss"):
+        z, c = graph.convert(targets), graph.convert(log_input)
+        out: Tensor = apply("exp", c) - c * z
+        if compute_full_loss:
+            safe = apply("maximum", z, 1.0)
+            term = z * apply("log", safe) - z + 0.5 * apply("log", 2 * np.pi * safe)
+            out = out + apply("where", apply("greater", z, 1.0), term, apply("zeros_like", z))
+        return out
+
+
+def sufficient_statistics(
+    x: Any, axes: Any, shift: Any = None, keep_dims: bool = False, name: str | None = None
+) -> tuple[Tensor, Tensor, Tensor, Any]:
+    """(count, sum, sum of squares, shift) over `axes`, of `x - shift`."""
+    graph = graph_of((x,))
+    with graph.name_scope(name or "sufficient_statistics"):
+        value = graph.convert(x)
+        axis = tuple(int(a) for a in np.atleast_1d(axes))
+        ones = apply("reduce_sum", apply("ones_like", value), axis=axis, keepdims=True)
+        count = apply("reduce_max", ones)
+        moved = value if shift is None else value - shift
+        how: dict[str, Any] = {"axis": axis, "keepdims": keep_dims}
+        total = apply("reduce_sum", moved, **how)
+        return count, total, apply("reduce_sum", moved * moved, **how), shift
+
+
+def normalize_moments(
+    counts: Any, mean_ss: Any, variance_ss: Any, shift: Any, name: str | None = None
+) -> tuple[Tensor, Tensor]:
+    """(mean, variance) of what `sufficient_statistics` gives."""
+    with graph_of((counts, mean_ss)).name_scope(name or "normalize"):
+        divisor = apply("reciprocal", counts)
+        shifted = mean_ss * divisor
+        mean: Tensor = shifted if shift is None else shifted + shift
+        return mean, variance_ss * divisor - shifted * shifted
+
+
+def batch_norm_with_global_normalization(
+    t: Any,
+    m: Any,
+    v: Any,
+    beta: Any,
+    gamma: Any,
+    variance_epsilon: float,
+    scale_after_normalization: bool,
+    name: str | None = None,
+) -> Tensor:
+    """Batch normalisation by given moments, in the form of 2015."""
+    with graph_of((t, m)).name_scope(name or "batch_norm"):
+        factor = apply("rsqrt", v + variance_epsilon)
+        factor = factor * gamma if scale_after_normalization else factor
+        out: Tensor = (t - m) * factor + beta
+        return out
+
+
+def cast_to(name_: str, kind: str) -> Any:
+    """The function that casts to a dtype, under its name of 2015."""
+
+    def function(x: Any, name: str | None = None) -> Tensor:
+        out: Tensor = apply("cast", x, name=name or name_, dtype=as_dtype(kind))
+        return out
+
+    function.__name__ = function.__qualname__ = name_
+    function.__doc__ = f"`x` as {kind}."
+    return function
+
+
+to_float = cast_to("to_float", "float32")
+to_double = cast_to("to_double", "float64")
+to_int32 = cast_to("to_int32", "int32")
+to_int64 = cast_to("to_int64", "int64")
+to_bfloat16 = cast_to("to_bfloat16", "bfloat16")
+
+
+def saturate_cast(value: Any, dtype: Any, name: str | None = None) -> Tensor:
+    """`value` as `dtype`, what is outside its range at the end of it."""
+    graph = graph_of((value,))
+    with graph.name_scope(name or "saturate_cast"):
+        x, want = graph.convert(value), as_dtype(dtype)
+        if float(x.dtype.min) < float(want.min):
+            x = apply("maximum", x, np.asarray(want.min).astype(x.dtype.numpy))
+        if float(x.dtype.max) > float(want.max):
+            x = apply("minimum", x, np.asarray(want.max).astype(x.dtype.numpy))
+        out: Tensor = apply("cast", x, dtype=want)
+        return out
