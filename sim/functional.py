@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hw.tpu import isa, numerics
 from hw.tpu.config import PARAMETER_SUBROWS, TpuConfig
-from hw.tpu.isa import Convert, Instruction, Memory, Opcode, Source
+from hw.tpu.isa import Convert, Instruction, Memory, Opcode, Reduce, Source
 from hw.tpu.registers import Error
 from sim.engine import RunResult, TpuError, check_range
 
@@ -34,7 +34,8 @@ class FunctionalSimulator:
     """An `Engine` without time: bit-exact results, counts of work, no cycles.
 
     `dram` is uint8 `[dram_bytes]`; on-chip state is `scratchpad` int8 `[rows, N]`, `accumulators`
-    int32 `[rows, N]`, `parameters` uint8 `[sub-rows, N]` and the list `weights` of int8 rows.
+    int32 `[rows, N]`, `parameters` uint8 `[sub-rows, N]`, the lane memory `lanes` int8 `[rows, N]`
+    and the list `weights` of int8 rows.
     On-chip state starts as zeros and survives from run to run, except for semaphores and weights.
     """
 
@@ -46,6 +47,7 @@ class FunctionalSimulator:
         self.scratchpad = np.zeros((config.scratchpad_rows, config.array), np.int8)
         self.accumulators = np.zeros((config.accumulator_total_rows, config.array), np.int32)
         self.parameters = np.zeros((config.parameter_subrows, config.array), np.uint8)
+        self.lanes = np.zeros((config.lane_rows, config.array), np.int8)
         self.reset()
 
     def reset(self) -> None:
@@ -153,6 +155,8 @@ class FunctionalSimulator:
         if i.memory == Memory.PARAMETERS:
             target = self.parameters.view(np.int8)
             code = Error.PARAMETER_RANGE
+        elif i.memory == Memory.LANES:
+            target, code = self.lanes, Error.PARAMETER_RANGE
         else:
             target, code = self.scratchpad, Error.SCRATCHPAD_RANGE
         destination = self._rows_of(i, len(target), code)
@@ -247,8 +251,17 @@ class FunctionalSimulator:
         )
         if i.convert == Convert.REQUANTISE and i.parameters >= self.config.parameter_entries:
             raise StepError(Error.PARAMETER_RANGE, i.parameters)
-        result = np.full((len(written), self.config.array), numerics.INT8_MIN, np.int8)
-        for wy, wx in np.ndindex(i.window_rows, i.window_columns):
+        if i.reduce in (Reduce.SUM, Reduce.MULTIPLY_ACCUMULATE):
+            result = self._requantised(i, self._window_sum(i, row, column))
+        else:
+            result = self._window_maximum(i, row, column)
+        self.scratchpad[written] = np.clip(result, i.low, i.high).astype(np.int8)
+
+    def _window(
+        self, i: Instruction, row: NDArray[np.int64], column: NDArray[np.int64]
+    ) -> Iterator[tuple[int, NDArray[np.bool_], NDArray[np.int64]]]:
+        """For each window position: its number, which outputs have it inside, their source rows."""
+        for number, (wy, wx) in enumerate(np.ndindex(i.window_rows, i.window_columns)):
             y, x = i.top + row * i.step_y + wy, i.left + column * i.step_x + wx
             inside = (y >= 0) & (y < i.height) & (x >= 0) & (x < i.width)
             rows = (
@@ -258,8 +271,30 @@ class FunctionalSimulator:
                 + wy * i.window_row_stride
                 + wx * i.window_column_stride
             ) % isa.ROW_SPAN
-            result[inside] = np.maximum(result[inside], self._converted(i, rows[inside]))
-        self.scratchpad[written] = np.clip(result, i.low, i.high).astype(np.int8)
+            yield number, inside, rows[inside]
+
+    def _window_maximum(
+        self, i: Instruction, row: NDArray[np.int64], column: NDArray[np.int64]
+    ) -> NDArray[np.int8]:
+        result = np.full((len(row), self.config.array), numerics.INT8_MIN, np.int8)
+        for _, inside, rows in self._window(i, row, column):
+            result[inside] = np.maximum(result[inside], self._converted(i, rows))
+        return result
+
+    def _window_sum(
+        self, i: Instruction, row: NDArray[np.int64], column: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        total = np.zeros((len(row), self.config.array), np.int64)
+        multiply = i.reduce == Reduce.MULTIPLY_ACCUMULATE
+        taps = i.window_rows * i.window_columns
+        if multiply and i.weights + taps > self.config.lane_rows:
+            raise StepError(Error.PARAMETER_RANGE, max(i.weights, self.config.lane_rows))
+        for number, inside, rows in self._window(i, row, column):
+            values = np.full(total.shape, i.pad, np.int64)
+            _within(rows, len(self.scratchpad), Error.SCRATCHPAD_RANGE)
+            values[inside] = self.scratchpad[rows]
+            total += values * self.lanes[i.weights + number] if multiply else values
+        return total
 
     def _converted(self, i: Instruction, rows: NDArray[np.int64]) -> NDArray[np.int8]:
         """Source rows as int8 `[rows, N]`."""
@@ -268,8 +303,11 @@ class FunctionalSimulator:
         raw = self.accumulators[_within(rows, len(self.accumulators), Error.ACCUMULATOR_RANGE)]
         if i.convert == Convert.BYTE:
             return (raw >> (8 * i.byte)).astype(np.int8)
+        return self._requantised(i, raw)
+
+    def _requantised(self, i: Instruction, total: NDArray[np.integer]) -> NDArray[np.int8]:
         bias, scale = self.parameter_entry(i.parameters)
-        biased = numerics.wrap_int32(raw.astype(np.int64) + bias)
+        biased = numerics.wrap_int32(total.astype(np.int64) + bias)
         return numerics.requantise(biased, scale, i.zero_point)
 
     def parameter_entry(self, entry: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:

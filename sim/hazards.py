@@ -23,9 +23,12 @@ from numpy.typing import NDArray
 
 from hw.tpu import isa
 from hw.tpu.config import PARAMETER_SUBROWS, TpuConfig
-from hw.tpu.isa import Convert, Instruction, Memory, Opcode, Queue, Source
+from hw.tpu.isa import Convert, Instruction, Memory, Opcode, Queue, Reduce, Source
 
 QUEUES = len(Queue)
+_MEMORY_NAMES = {
+    Memory.SCRATCHPAD: "scratchpad", Memory.PARAMETERS: "parameters", Memory.LANES: "lanes"
+}  # fmt: skip
 Rows = NDArray[np.int64]
 
 
@@ -83,7 +86,7 @@ def _transfer(i: Instruction, unit: int) -> list[Access]:
     store = i.opcode is Opcode.STORE
     found = [Access("dram", outside, store)]
     if i.memory != Memory.WEIGHTS:
-        name = "parameters" if i.memory == Memory.PARAMETERS else "scratchpad"
+        name = _MEMORY_NAMES[i.memory]
         found.append(Access(name, inside, not store))
     return found
 
@@ -156,6 +159,9 @@ def _vector(i: Instruction) -> list[Access]:
     if i.convert == Convert.REQUANTISE:
         first = i.parameters * PARAMETER_SUBROWS
         found.append(Access("parameters", _grid(first, (PARAMETER_SUBROWS, 1)), False))
+    if i.reduce == Reduce.MULTIPLY_ACCUMULATE:
+        taps = i.window_rows * i.window_columns
+        found.append(Access("lanes", _grid(i.weights, (taps, 1)), False))
     return found
 
 
@@ -218,6 +224,7 @@ def find_hazards(
         "scratchpad": config.scratchpad_rows,
         "accumulators": config.accumulator_total_rows,
         "parameters": config.parameter_subrows,
+        "lanes": config.lane_rows,
         "dram": dram,
     }
     positions: list[list[int]] = [[] for _ in range(QUEUES)]

@@ -17,7 +17,7 @@ from hw.tpu import isa
 from hw.tpu.axi import Axi4Read
 from hw.tpu.config import TpuConfig
 from hw.tpu.dma.load import BEAT_TO_ROW, START_TO_REQUEST, LoadUnit
-from hw.tpu.dma.ports import ParameterWrite
+from hw.tpu.dma.ports import LaneWrite, ParameterWrite
 from hw.tpu.dma.read_arbiter import ReadArbiter
 from hw.tpu.interfaces import Completion, FaultReport, RowWrite, command
 from hw.tpu.isa import Instruction, Load, Memory, Opcode
@@ -42,6 +42,7 @@ class LoadPath(Component):
                 "scratchpad": Out(RowWrite(config)),
                 "weights": Out(stream.Signature(config.array * 8)),
                 "parameters": Out(ParameterWrite(config)),
+                "lanes": Out(LaneWrite(config)),
                 "bus": Out(Axi4Read(config)),
             }
         )
@@ -53,7 +54,7 @@ class LoadPath(Component):
         connect(m, load.requests, arbiter.requests[1])
         connect(m, arbiter.responses[1], load.response)
         connect(m, arbiter.bus, flipped(self.bus))
-        for name in ("commands", "scratchpad", "weights", "parameters"):
+        for name in ("commands", "scratchpad", "weights", "parameters", "lanes"):
             connect(m, flipped(getattr(self, name)), getattr(load, name))
         m.d.comb += [
             load.stop.eq(self.stop),
@@ -92,6 +93,7 @@ class Bench:
         self.memories = {
             Memory.SCRATCHPAD: np.zeros((self.config.scratchpad_rows, n), np.uint8),
             Memory.PARAMETERS: np.zeros((self.config.parameter_subrows, n), np.uint8),
+            Memory.LANES: np.zeros((self.config.lane_rows, n), np.uint8),
         }
         self.expected = {name: rows.copy() for name, rows in self.memories.items()}
         self.weights: list[bytes] = []
@@ -102,6 +104,7 @@ class Bench:
         self.faults = agents.Reports(dut, "fault", FaultReport.as_shape())
         pins = ("subrow", "data", "mask")
         self.parameters = agents.Strobe(dut, "parameters", pins)
+        self.lanes = agents.Strobe(dut, "lanes", ("row", "data", "mask"))
         self.weights_sink = agents.Sink(dut, "weights", ("payload",), stall, self._weights)
         self.agents = [
             self.bus,
@@ -109,6 +112,7 @@ class Bench:
             self.completed,
             self.faults,
             self.parameters,
+            self.lanes,
             agents.Sink(dut, "scratchpad", ("row", "data", "mask"), stall, self._scratchpad),
             self.weights_sink,
         ]
@@ -152,6 +156,8 @@ class Bench:
     def check(self) -> None:
         for write in self.parameters.seen:
             self._write(Memory.PARAMETERS, *write)
+        for write in self.lanes.seen:
+            self._write(Memory.LANES, *write)
         assert self.weights == self.expected_weights
         for memory, rows in self.memories.items():
             np.testing.assert_array_equal(rows, self.expected[memory], err_msg=memory.name)
@@ -213,6 +219,9 @@ def _bad(bench: Bench, kind: str) -> tuple[Instruction, Error, int]:
         case "parameters":
             bad = load(base=subrows - 1, memory=Memory.PARAMETERS)
             return bad, Error.PARAMETER_RANGE, subrows
+        case "lane memory":
+            rows = bench.config.lane_rows
+            return load(base=rows - 4, memory=Memory.LANES), Error.PARAMETER_RANGE, rows
         case "beyond DRAM":
             return load(address=end), Error.DRAM_RANGE, end + 3 * n
         case "beyond DRAM, one byte":
@@ -237,7 +246,7 @@ def _bad(bench: Bench, kind: str) -> tuple[Instruction, Error, int]:
     raise ValueError(kind)
 
 
-KINDS = ["lanes", "scratchpad", "scratchpad below zero", "parameters", "beyond DRAM"]
+KINDS = ["lanes", "scratchpad", "scratchpad below zero", "parameters", "lane memory", "beyond DRAM"]
 KINDS += [
     "beyond DRAM, one byte",
     "beyond DRAM, far",

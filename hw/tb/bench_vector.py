@@ -15,6 +15,7 @@ from hw.tpu.config import PRESETS, TpuConfig
 from hw.tpu.interfaces import POSITION_BITS
 from hw.tpu.isa import Convert, Instruction, Opcode, Reduce, Source
 from hw.tpu.registers import Error
+from hw.tpu.vector import window
 from hw.tpu.vector.vector import LATENCY, VectorUnit
 
 CASES = {
@@ -39,6 +40,7 @@ class Memories:
             np.int32
         )
         self.scale = np.exp2(rng.uniform(-30, 1, shape)).astype(np.float32)
+        self.lanes = rng.integers(-128, 128, (config.lane_rows, lanes)).astype(np.int8)
 
     def parameters(self, entry: int) -> int:
         """An entry as the port carries it; entries beyond the memory read as zero."""
@@ -53,12 +55,18 @@ class Memories:
         raw = self.accumulators[row]
         if i.convert == Convert.BYTE:
             return (raw >> (8 * i.byte)).astype(np.int8)
+        return self.requantised(i, raw)
+
+    def requantised(self, i: Instruction, raw: np.ndarray) -> np.ndarray:
         total = numerics.wrap_int32(raw.astype(np.int64) + self.bias[i.parameters])
         return numerics.requantise(total, self.scale[i.parameters], i.zero_point)
 
 
-def positions(i: Instruction) -> list[tuple[int, list[int]]]:
-    """Every output in order: its destination and the source rows inside the image."""
+SUMS = (Reduce.SUM, Reduce.MULTIPLY_ACCUMULATE)
+
+
+def positions(i: Instruction) -> list[tuple[int, list[int | None]]]:
+    """Every output in order: its destination and its window's source rows, None when outside."""
     outputs = []
     for y, x in np.ndindex(i.rows, i.columns):
         rows = []
@@ -68,6 +76,8 @@ def positions(i: Instruction) -> list[tuple[int, list[int]]]:
                 row = i.base + y * i.row_stride + x * i.column_stride
                 row += wy * i.window_row_stride + wx * i.window_column_stride
                 rows.append(row % isa.ROW_SPAN)
+            else:
+                rows.append(None)
         to = i.destination + y * i.destination_row_stride + x * i.destination_column_stride
         outputs.append((to % isa.ROW_SPAN, rows))
     return outputs
@@ -78,8 +88,16 @@ def written(memories: Memories, i: Instruction) -> list[tuple[int, bytes]]:
     outputs = []
     for to, rows in positions(i):
         best = np.full(memories.config.array, -128, np.int8)
-        for row in rows:
-            best = np.maximum(best, memories.converted(i, row))
+        total = np.zeros(memories.config.array, np.int64)
+        for number, row in enumerate(rows):
+            if i.reduce in SUMS:
+                value = np.int64(i.pad) if row is None else memories.scratchpad[row].astype(np.int64)
+                multiply = i.reduce == Reduce.MULTIPLY_ACCUMULATE
+                total += value * (memories.lanes[i.weights + number] if multiply else 1)
+            elif row is not None:
+                best = np.maximum(best, memories.converted(i, row))
+        if i.reduce in SUMS:
+            best = memories.requantised(i, total)
         outputs.append((to, np.clip(best, i.low, i.high).astype(np.int8).tobytes()))
     return outputs
 
@@ -91,9 +109,12 @@ def expected_fault(config: TpuConfig, i: Instruction) -> tuple[Error, int] | Non
     from_accumulators = i.source == Source.ACCUMULATORS
     limit = config.accumulator_total_rows if from_accumulators else config.scratchpad_rows
     code = Error.ACCUMULATOR_RANGE if from_accumulators else Error.SCRATCHPAD_RANGE
+    multiply = i.reduce == Reduce.MULTIPLY_ACCUMULATE
     for to, rows in positions(i):
-        for row in rows:
-            if row >= limit:
+        for number, row in enumerate(rows):
+            if multiply and i.weights + number >= config.lane_rows:
+                return Error.PARAMETER_RANGE, i.weights + number
+            if row is not None and row >= limit:
                 return code, row
         if to >= config.scratchpad_rows:
             return Error.SCRATCHPAD_RANGE, to
@@ -108,11 +129,16 @@ def random_command(config: TpuConfig, rng: random.Random) -> Instruction:
     low, high = sorted(rng.choices(range(-128, 128), k=2))
     clamped = rng.random() < 0.5
     near, far = 4, 12
+    reduce = Reduce.MAX if windowed else rng.choice([Reduce.NONE, Reduce.MAX])
+    if source == Source.SCRATCHPAD:
+        reduce, convert = rng.choice([reduce, *SUMS]), Convert.REQUANTISE
     values = {
         "source": source,
-        "convert": Convert.NONE if source == Source.SCRATCHPAD else convert,
+        "convert": convert if source == Source.ACCUMULATORS or reduce in SUMS else Convert.NONE,
         "byte": rng.randrange(4),
-        "reduce": Reduce.MAX if windowed else rng.choice([Reduce.NONE, Reduce.MAX]),
+        "reduce": reduce,
+        "pad": rng.randint(-128, 127),
+        "weights": rng.randrange(config.lane_rows - 16),
         "rows": rng.randint(1, 5),
         "columns": rng.randint(1, 6),
         "window_rows": rng.randint(1, 4) if windowed else 1,
@@ -148,7 +174,7 @@ def random_command(config: TpuConfig, rng: random.Random) -> Instruction:
     half = config.scratchpad_rows // 2
     in_accumulators = source == Source.ACCUMULATORS
     limit = config.accumulator_total_rows if in_accumulators else half
-    values["base"] = place([row for _, rows in outputs for row in rows], 0, limit)
+    values["base"] = place([r for _, rows in outputs for r in rows if r is not None], 0, limit)
     values["destination"] = place([to for to, _ in outputs], half, config.scratchpad_rows)
     return isa.make(Opcode.VECTOR, **values)
 
@@ -188,7 +214,7 @@ class Bench:
         for port in PORTS:
             getattr(dut, f"{port}__ready").value = ready[port]
         # Data is there for its one cycle and rubbish otherwise.
-        widths = {"accumulators": 32, "scratchpad_read": 8, "parameters": 64}
+        widths = {"accumulators": 32, "scratchpad_read": 8, "parameters": 64, "weights": 8}
         for port, bits in widths.items():
             answer = self._answers.pop(port, None)
             rubbish = rng.getrandbits(bits * config.array)
@@ -233,6 +259,10 @@ class Bench:
         assert reads <= 1 and bool(dut.busy.value) == bool(reads)
         assert bool(dut.stalled.value) == bool(waits)
         self.stalled += waits
+        if dut.weights__valid.value:
+            row = dut.weights__row.value.to_unsigned()
+            weights = self.memories.lanes[row].tobytes()
+            self._answers["weights"] = int.from_bytes(weights, "little")
         entry = dut.parameters__entry.value.to_unsigned()
         self._answers["parameters"] = self.memories.parameters(entry)
         completed = dut.completed.value.to_unsigned()
@@ -271,12 +301,17 @@ async def random_commands(dut: Any, stall: float) -> None:
     assert len(bench.writes) == len(flat)
     for number, (got, want) in enumerate(zip(bench.writes, flat, strict=True)):
         assert got == want, f"write {number}: {got}, not {want}"
-    inside = sum(len(rows) for command in commands for _, rows in positions(command))
+    inside = sum(
+        row is not None for command in commands for _, rows in positions(command) for row in rows
+    )
     assert len(bench.read_at) == inside
     ends = np.cumsum([len(rows) for rows in wanted]) - 1
     assert bench.completed_at == [bench.written_at[end] + 1 for end in ends]
     if stall == 0:
         total = sum(c.rows * c.columns * c.window_rows * c.window_columns for c in commands)
+        sums = [command.reduce in SUMS for command in commands]
+        waits = sum(before and not now for before, now in zip(sums, sums[1:], strict=False))
+        total += window.LATENCY * (waits + sums[-1])
         assert bench.completed_at[-1] == bench.taken_at[0] + 2 + total - 1 + LATENCY + 1
 
 
@@ -324,6 +359,9 @@ async def writes_blocked(dut: Any) -> None:
     assert bench.writes == written(bench.memories, command)
 
 
+SUMMING = {"source": Source.SCRATCHPAD, "reduce": Reduce.MULTIPLY_ACCUMULATE}
+
+
 def _faulty(config: TpuConfig) -> dict[str, dict[str, int]]:
     """Fields that make a plain command fail, by what is wrong."""
     last = config.scratchpad_rows - 1
@@ -335,6 +373,7 @@ def _faulty(config: TpuConfig) -> dict[str, dict[str, int]]:
         "accumulator row": {"base": config.accumulator_total_rows - 3},
         "accumulator row below zero": {"base": 0, "column_stride": negative},
         "parameter entry": {"parameters": config.parameter_entries},
+        "weights": SUMMING | {"weights": config.lane_rows - 4, "window_columns": 7},
         "destination": {"destination": last - 6},
         "destination below zero": {"destination": 2, "destination_column_stride": negative},
         "destination of an empty window": {"destination": last + 1, "left": 20},

@@ -317,6 +317,7 @@ def random_transfer(rng: random.Random, config: TpuConfig, opcode: Opcode) -> In
         Memory.SCRATCHPAD: config.scratchpad_rows,
         Memory.PARAMETERS: config.parameter_subrows,
         Memory.WEIGHTS: isa.ROW_SPAN,
+        Memory.LANES: config.lane_rows,
     }
     while True:
         memory = rng.choice(list(Memory)) if opcode is Opcode.LOAD else Memory.SCRATCHPAD

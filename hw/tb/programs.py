@@ -6,15 +6,17 @@ import numpy as np
 
 from hw.tpu import isa
 from hw.tpu.config import PARAMETER_SUBROWS, TpuConfig
-from hw.tpu.isa import Convert, Instruction, Memory, Opcode, Reduce, make
+from hw.tpu.isa import Convert, Instruction, Memory, Opcode, Reduce, Source, make
 
-LOADED, INPUT_FREE, SUMMED, SUMS_FREE, CONVERTED, OUTPUT_FREE = (1 << s for s in range(6))
+LOADED, INPUT_FREE, SUMMED, SUMS_FREE, CONVERTED, OUTPUT_FREE, HALFWAY = (1 << s for s in range(7))
 """Semaphores; every buffer is double, so each producer may be one job ahead."""
 
 
 @dataclass
 class RandomProgram:
     """`jobs` convolutions (or dense layers), requantised or dumped, some pooled, stored to DRAM.
+
+    Some outputs pass through the vector unit a second time, to be summed over windows.
 
     `dram` is its initial image, program included; the program is at `entry`.
     """
@@ -67,6 +69,9 @@ class RandomProgram:
                  row_bytes=row_bytes, dram_row_stride=stride, dram_line_stride=positions * stride,
                  base=source, row_stride=1, line_stride=positions, fill_others=1, fill=-7, **common)
         )  # fmt: skip
+        taps = make(Opcode.LOAD, address=self._allocate(9 * n), rows=9, row_bytes=n,
+                    dram_row_stride=n, base=9 * job, row_stride=1, memory=Memory.LANES, **common)
+        self.instructions.append(taps)  # fmt: skip
         entry = job % self.config.parameter_entries
         self.instructions.append(self._parameters(entry, signal=LOADED, **common))
         taps = kernel * kernel * blocks
@@ -107,18 +112,20 @@ class RandomProgram:
     def _add_output(
         self, job: int, accumulator: int, entry: int, out_y: int, out_x: int, common: dict[str, int]
     ) -> None:
-        n, later = self.config.array, job >= 2
+        n, rng, later = self.config.array, self.rng, job >= 2
         target = 512 + 128 * (job % 2)
         window = {}
         rows, columns, step = out_y, out_x, 1
-        if min(out_y, out_x) > 1 and self.rng.random() < 0.5:
+        if min(out_y, out_x) > 1 and rng.random() < 0.5:
             step = 2
             rows, columns = (out_y + 1) // 2, (out_x + 1) // 2
             window = {"window_rows": 2, "window_columns": 2, "window_row_stride": out_x,
                       "window_column_stride": 1, "reduce": Reduce.MAX}  # fmt: skip
         convert = self._pick(Convert.REQUANTISE, Convert.REQUANTISE, Convert.BYTE)
+        twice = rng.random() < 0.6
         self.instructions.append(
-            make(Opcode.VECTOR, wait=SUMMED | OUTPUT_FREE * later, signal=SUMS_FREE | CONVERTED,
+            make(Opcode.VECTOR, wait=SUMMED | OUTPUT_FREE * later,
+                 signal=SUMS_FREE | (HALFWAY if twice else CONVERTED),
                  convert=convert, byte=self._pick(0, 1, 2, 3), base=accumulator, rows=rows,
                  columns=columns, row_stride=step * out_x, column_stride=step, height=out_y,
                  width=out_x, step_y=step, step_x=step, destination=target,
@@ -126,6 +133,9 @@ class RandomProgram:
                  zero_point=self._pick(-3, 0, 5), low=self._pick(-128, -100, 0), high=127,
                  **window, **common)
         )  # fmt: skip
+        if twice:
+            self._pass_again(target, target + 64, 9 * job, entry, rows, columns, common)
+            target += 64
         row_bytes = self._pick(n, n, n - 2)
         stride = row_bytes + self._pick(0, 0, 5)
         self.instructions.append(
@@ -134,4 +144,22 @@ class RandomProgram:
                  dram_row_stride=stride, dram_line_stride=columns * stride,
                  lane=self._pick(0, n - row_bytes), base=target, row_stride=1,
                  line_stride=columns, **common)
+        )  # fmt: skip
+
+    def _pass_again(
+        self, source: int, target: int, weights: int, entry: int, rows: int, columns: int,
+        common: dict[str, int],
+    ) -> None:  # fmt: skip
+        """Sum 3x3 windows of an output, as large as itself."""
+        pad = int(self.rng.integers(0, 3))
+        self.instructions.append(
+            make(Opcode.VECTOR, wait=HALFWAY, signal=CONVERTED, source=Source.SCRATCHPAD,
+                 reduce=self._pick(Reduce.SUM, Reduce.MULTIPLY_ACCUMULATE),
+                 convert=Convert.REQUANTISE, base=(source - pad * (columns + 1)) % isa.ROW_SPAN,
+                 rows=rows, columns=columns, row_stride=columns, column_stride=1, window_rows=3,
+                 window_columns=3, window_row_stride=columns, window_column_stride=1, height=rows,
+                 width=columns, top=-pad, left=-pad, step_y=1, step_x=1, destination=target,
+                 destination_row_stride=columns, destination_column_stride=1, parameters=entry,
+                 weights=weights, zero_point=self._pick(-3, 0, 5), low=-128, high=127,
+                 pad=int(self.rng.integers(-128, 128)), **common)
         )  # fmt: skip

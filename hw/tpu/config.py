@@ -46,6 +46,8 @@ class TpuConfig:
     """Rows of *each* of the two accumulator banks."""
     weight_tiles: int = 4
     parameter_entries: int = 256
+    lane_rows: int = 2048
+    """Rows of the lane memory: depthwise weights and look-up tables."""
     bus_bits: int = 64
     address_bits: int = 32
     burst_beats: int = 16
@@ -87,7 +89,8 @@ class TpuConfig:
             )
         if not _power_of_two(self.accumulator_rows):
             raise ConfigError(f"accumulator_rows={self.accumulator_rows}: must be a power of two")
-        for field_name, most in (("scratchpad_rows", 1 << 20), ("accumulator_rows", 1 << 15)):
+        most_of = {"scratchpad_rows": 1 << 20, "accumulator_rows": 1 << 15, "lane_rows": 1 << 12}
+        for field_name, most in most_of.items():
             if getattr(self, field_name) > most:
                 raise ConfigError(f"{field_name}={getattr(self, field_name)}: at most {most}")
 
@@ -172,6 +175,7 @@ PRESETS: dict[str, TpuConfig] = {
             scratchpad_banks=4,
             accumulator_rows=64,
             parameter_entries=16,
+            lane_rows=512,
         ),
         TpuConfig(
             name="ulx3s",

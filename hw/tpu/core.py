@@ -24,6 +24,7 @@ from hw.tpu.queues import CommandQueue
 from hw.tpu.scratchpad import Scratchpad
 from hw.tpu.semaphores import Semaphores
 from hw.tpu.trace import TRACE
+from hw.tpu.vector.lane_memory import LaneMemory
 from hw.tpu.vector.vector import VectorUnit
 from hw.tpu.weights import WeightFifo
 
@@ -73,6 +74,7 @@ class Tpu(Component):
         m.submodules.parameters = parameters = Parameters(config)
         m.submodules.faults = faults = FaultCollector()
         m.submodules.observer = observer = Observer()
+        m.submodules.lanes = lanes = LaneMemory(config)
 
         # host and DRAM
         connect(m, flipped(self.s_axi), control.bus)
@@ -102,11 +104,13 @@ class Tpu(Component):
         connect(m, load.scratchpad, scratchpad.load)
         connect(m, load.weights, weights.rows)
         connect(m, load.parameters, parameters.write)
+        connect(m, load.lanes, lanes.write)
         connect(m, sequencer.scratchpad, scratchpad.array)
         connect(m, vector.accumulators, accumulators.drain)
         connect(m, vector.scratchpad_read, scratchpad.vector)
         connect(m, vector.scratchpad_write, scratchpad.vector_write)
         connect(m, vector.parameters, parameters.read)
+        connect(m, vector.weights, lanes.weights)
         connect(m, store.scratchpad, scratchpad.store)
         m.d.comb += [
             sequencer.tile_ready.eq(weights.ready),

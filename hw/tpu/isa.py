@@ -67,6 +67,7 @@ class Memory(enum.IntEnum):
     SCRATCHPAD = 0
     WEIGHTS = 1
     PARAMETERS = 2
+    LANES = 3
 
 
 class Source(enum.IntEnum):
@@ -89,8 +90,8 @@ class Reduce(enum.IntEnum):
 
     NONE = 0
     MAX = 1
-    SUM = 2  # reserved: average pooling
-    MULTIPLY_ACCUMULATE = 3  # reserved: depthwise convolution
+    SUM = 2  # int32 sum of int8 rows, converted when complete: average pooling
+    MULTIPLY_ACCUMULATE = 3  # the same of products with per-lane weights: depthwise convolution
 
 
 class IsaError(ValueError):
@@ -178,7 +179,7 @@ class Load(Format, code=Opcode.LOAD, queue=Queue.LOAD):
     Into WEIGHTS, rows are appended to the weight FIFO (`array` rows are a tile, row i multiplying
     lane i of the data; `base` and the on-chip strides are unused). Into PARAMETERS, rows are
     sub-rows: entry e is sub-rows 8e ... 8e+7, byte planes 0-3 of the lanes' int32 biases, then
-    byte planes 0-3 of their float32 scales.
+    byte planes 0-3 of their float32 scales. LANES is the vector unit's lane memory.
     """
 
     address = Field(40, "DRAM byte offset of the first row")
@@ -252,13 +253,18 @@ class Vector(Format, code=Opcode.VECTOR, queue=Queue.VECTOR):
     """Convert, pool and write rows.
 
     For each output position (y, x), row-major, and each window position (wy, wx): the image
-    position is `(top + y*step_y + wy, left + x*step_x + wx)`; outside `[0, height) x [0, width)` it
-    is skipped, inside the row `base + y*row_stride + x*column_stride + wy*window_row_stride +
-    wx*window_column_stride` of `source` is read and converted to int8. The window is reduced (MAX;
-    an empty window gives -128), the result clamped to `[low, high]` and written to scratchpad row
-    `destination + y*destination_row_stride + x*destination_column_stride`. REQUANTISE computes
-    `clamp8(zero_point + rne(fl32(fl32(acc + bias) * scale)))` with entry `parameters` of the
-    parameter memory. ACCUMULATORS need a conversion; SCRATCHPAD needs `convert` NONE.
+    position is `(top + y*step_y + wy, left + x*step_x + wx)`; inside `[0, height) x [0, width)` the
+    row `base + y*row_stride + x*column_stride + wy*window_row_stride + wx*window_column_stride` of
+    `source` is read. NONE and MAX convert each row to int8 and take the greatest of the window;
+    positions outside are skipped (an empty window gives -128). SUM adds int8 rows, positions
+    outside reading as `pad`, and converts the int32 sum; MULTIPLY_ACCUMULATE first multiplies each
+    row, lane by lane, with row `weights + wy*window_columns + wx` of the lane memory. The result is
+    clamped to `[low, high]` and written to scratchpad row `destination + y*destination_row_stride +
+    x*destination_column_stride`.
+
+    REQUANTISE computes `clamp8(zero_point + rne(fl32(fl32(sum + bias) * scale)))` with entry
+    `parameters` of the parameter memory. ACCUMULATORS need a conversion, sums take REQUANTISE,
+    other reductions of SCRATCHPAD rows take none.
     """
 
     source = Field(1, "where rows are read", choices=Source)
@@ -293,6 +299,8 @@ class Vector(Format, code=Opcode.VECTOR, queue=Queue.VECTOR):
     zero_point = Field(8, "added by REQUANTISE", signed=True)
     low = Field(8, "least result", signed=True)
     high = Field(8, "greatest result", signed=True)
+    pad = Field(8, "sums: what positions outside the image read", signed=True)
+    weights = Field(12, "lane memory row of the weights of window position (0, 0)")
 
 
 class Fence(Format, code=Opcode.FENCE, queue=None):
@@ -371,9 +379,15 @@ def rules(opcode: Opcode, i: Any) -> Iterable[tuple[Any, str]]:
     if opcode is Opcode.STORE:
         yield i.memory != Memory.SCRATCHPAD, "STORE reads only the scratchpad"
     if opcode is Opcode.VECTOR:
+        sums = i.reduce >= Reduce.SUM
+        needs = (i.source == Source.ACCUMULATORS) | sums
         yield (
-            (i.source == Source.ACCUMULATORS) == (i.convert == Convert.NONE),
-            "accumulators need a conversion, the scratchpad takes none",
+            needs == (i.convert == Convert.NONE),
+            "accumulators and sums need a conversion, other scratchpad rows take none",
+        )
+        yield (
+            sums & ((i.source != Source.SCRATCHPAD) | (i.convert != Convert.REQUANTISE)),
+            "sums are of scratchpad rows and take REQUANTISE",
         )
         windowed = (i.window_rows != 1) | (i.window_columns != 1)
         yield windowed & (i.reduce == Reduce.NONE), "a window needs a reduction"
@@ -386,12 +400,6 @@ def unbuilt_rules(opcode: Opcode, i: Any) -> Iterable[tuple[Any, str]]:
     for name, item in FORMATS[opcode].fields.items():
         if item.reserved:
             yield getattr(i, name) != 0, f"{opcode.name}.{name} is reserved for a later core"
-    if opcode is Opcode.VECTOR:
-        yield i.reduce == Reduce.SUM, "VECTOR.reduce SUM is reserved for a later core"
-        yield (
-            i.reduce == Reduce.MULTIPLY_ACCUMULATE,
-            "VECTOR.reduce MULTIPLY_ACCUMULATE is reserved for a later core",
-        )
 
 
 def unbuilt(instruction: Instruction) -> str | None:

@@ -48,7 +48,7 @@ ERROR_TEXT: dict[Error, str] = {
     Error.ILLEGAL_OPERAND: "operand outside its legal range",
     Error.SCRATCHPAD_RANGE: "scratchpad row out of range",
     Error.ACCUMULATOR_RANGE: "accumulator row out of range",
-    Error.PARAMETER_RANGE: "parameter memory address out of range",
+    Error.PARAMETER_RANGE: "address in parameter or lane memory out of range",
     Error.DRAM_RANGE: "DRAM address out of range",
     Error.READ_BUS: "bus error while reading DRAM",
     Error.WRITE_BUS: "bus error while writing DRAM",

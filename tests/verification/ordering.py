@@ -32,6 +32,7 @@ class Orderer:
             "scratchpad": config.scratchpad_rows,
             "accumulators": config.accumulator_total_rows,
             "parameters": config.parameter_subrows,
+            "lanes": config.lane_rows,
             "dram": dram_bytes,
         }
         self.last: dict[tuple[str, int, bool], NDArray[np.int16]] = {}

@@ -26,6 +26,7 @@ RANGE = {
     "scratchpad": Error.SCRATCHPAD_RANGE,
     "accumulators": Error.ACCUMULATOR_RANGE,
     "parameters": Error.PARAMETER_RANGE,
+    "lanes": Error.PARAMETER_RANGE,
 }
 
 
@@ -136,6 +137,7 @@ def operand_faults(i: Instruction, config: TpuConfig, dram_bytes: int) -> set[Er
         "scratchpad": config.scratchpad_rows,
         "accumulators": config.accumulator_total_rows,
         "parameters": config.parameter_subrows,
+        "lanes": config.lane_rows,
     }
     for access in accesses(i):
         if access.memory == "dram":

@@ -1,4 +1,4 @@
-"""LOAD: DRAM to scratchpad, weight FIFO or parameter memory."""
+"""LOAD: DRAM to scratchpad, weight FIFO, parameter memory or lane memory."""
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import data, stream
@@ -8,7 +8,7 @@ from amaranth.lib.wiring import Component, In, Out, connect, flipped
 from hw.tpu.config import TpuConfig
 from hw.tpu.dma.bursts import BurstSplitter
 from hw.tpu.dma.gearbox import Unpacker, byte_mask, lane_mask
-from hw.tpu.dma.ports import ParameterWrite, ReadResponse, read_request
+from hw.tpu.dma.ports import LaneWrite, ParameterWrite, ReadResponse, read_request
 from hw.tpu.dma.read_queue import ReadQueue
 from hw.tpu.dma.segments import SegmentGenerator
 from hw.tpu.dma.transfer import OFFSET_BITS, TRANSFER, RowWalker, assign_transfer
@@ -73,6 +73,7 @@ class LoadUnit(Component):
                 "scratchpad": Out(RowWrite(config)),
                 "weights": Out(stream.Signature(config.array * 8)),
                 "parameters": Out(ParameterWrite(config)),
+                "lanes": Out(LaneWrite(config)),
             }
         )
 
@@ -154,6 +155,8 @@ class LoadUnit(Component):
                     m.d.sync += landing.outside.eq(step.row >= config.scratchpad_rows)
                 with m.Case(Memory.PARAMETERS):
                     m.d.sync += landing.outside.eq(step.row >= config.parameter_subrows)
+                with m.Case(Memory.LANES):
+                    m.d.sync += landing.outside.eq(step.row >= config.lane_rows)
                 with m.Default():
                     m.d.sync += landing.outside.eq(0)
 
@@ -173,6 +176,9 @@ class LoadUnit(Component):
             self.parameters.subrow.eq(landing.row),
             self.parameters.data.eq(row),
             self.parameters.mask.eq(mask),
+            self.lanes.row.eq(landing.row),
+            self.lanes.data.eq(row),
+            self.lanes.mask.eq(mask),
             self.weights.payload.eq(row),
         ]
         with m.Switch(landing.memory):
@@ -180,6 +186,8 @@ class LoadUnit(Component):
                 m.d.comb += [self.scratchpad.valid.eq(valid), rows.ready.eq(self.scratchpad.ready)]
             with m.Case(Memory.WEIGHTS):
                 m.d.comb += [self.weights.valid.eq(valid), rows.ready.eq(self.weights.ready)]
+            with m.Case(Memory.LANES):
+                m.d.comb += [self.lanes.valid.eq(valid), rows.ready.eq(1)]
             with m.Default():
                 m.d.comb += [self.parameters.valid.eq(valid), rows.ready.eq(1)]
         with m.If(wrong):
@@ -202,7 +210,7 @@ class LoadUnit(Component):
             ]
             with m.If(rows.payload.error):
                 m.d.comb += [cause.code.eq(Fault.READ_BUS), cause.detail.eq(landing.offset)]
-            with m.Elif(landing.memory == Memory.PARAMETERS):
+            with m.Elif((landing.memory == Memory.PARAMETERS) | (landing.memory == Memory.LANES)):
                 m.d.comb += cause.code.eq(Fault.PARAMETER_RANGE)
         with m.Elif(walker.rows.valid & ~rows.valid & (is_illegal | is_outside)):
             m.d.comb += [

@@ -1,4 +1,4 @@
-"""What the units that read DRAM say to the arbiter, and the port of the parameter memory."""
+"""What the units that read DRAM say to the arbiter; write ports of the vector unit's memories."""
 
 from amaranth.lib import data
 from amaranth.lib.wiring import Out, Signature
@@ -36,6 +36,20 @@ class ParameterWrite(Signature):
             {
                 "valid": Out(1),
                 "subrow": Out(bits_for(config.parameter_subrows - 1)),
+                "data": Out(config.array * 8),
+                "mask": Out(config.array),
+            }
+        )
+
+
+class LaneWrite(Signature):
+    """Write one row of the lane memory under a lane mask; no back-pressure."""
+
+    def __init__(self, config: TpuConfig) -> None:
+        super().__init__(
+            {
+                "valid": Out(1),
+                "row": Out(bits_for(config.lane_rows - 1)),
                 "data": Out(config.array * 8),
                 "mask": Out(config.array),
             }

@@ -14,6 +14,10 @@ IMAGE_BITS = 25
 """Bits of a signed image coordinate: 32767 + 65534 * 255 + 254 is below 2**24."""
 
 
+WEIGHT_ROW_BITS = isa.Vector.fields["weights"].bits + 1
+"""Bits of a lane memory row, one more than its largest size, so that going beyond it shows."""
+
+
 class Job(data.Struct):
     """What is the same for all positions of one instruction."""
 
@@ -23,8 +27,10 @@ class Job(data.Struct):
     source: 1
     convert: 2
     byte: 2
+    reduce: 2
     parameters: 12
     zero_point: signed(8)
+    pad: signed(8)
     low: signed(8)
     high: signed(8)
 
@@ -35,8 +41,10 @@ class Position(data.Struct):
     row: isa.ROW_BITS
     """Source row; without meaning unless `inside`."""
     destination: isa.ROW_BITS
+    weights: WEIGHT_ROW_BITS
+    """Row of the lane memory that multiplies the source row."""
     inside: 1
-    """The image holds this position: read it. Otherwise it contributes nothing."""
+    """The image holds this position: read it."""
     first: 1
     """First position of its window."""
     last: 1
@@ -47,6 +55,11 @@ class Position(data.Struct):
     """NONE, or why the position must not be used; then `detail` is the row to blame."""
     detail: isa.ROW_BITS
     job: Job
+
+
+def multiplies(op: data.View) -> Value:
+    """Whether a command or job reads the lane memory's weights."""
+    return op.reduce == isa.Reduce.MULTIPLY_ACCUMULATE
 
 
 class PositionCounter(wiring.Component):
@@ -84,6 +97,7 @@ class PositionCounter(wiring.Component):
         found = {
             "row": self._row(m, op, ends, take, step),
             "destination": self._destination(m, op, ends, take, step),
+            "weights": self._weights(m, op, ends, take, step),
             "inside": self._image(m, op, ends, take, step),
             "last": ends.output,
             "final": ends.final,
@@ -172,6 +186,15 @@ class PositionCounter(wiring.Component):
                 m.d.sync += register.eq(following)
         return destination
 
+    def _weights(self, m: Module, op, ends, take: Value, step: Value) -> Signal:
+        """The lane memory's row: one after the other, again for each output."""
+        row = Signal(WEIGHT_ROW_BITS, name="weights_row", reset_less=True)
+        with m.If(take):
+            m.d.sync += row.eq(self.commands.p.op.weights)
+        with m.Elif(step & multiplies(op)):
+            m.d.sync += row.eq(Mux(ends.output, op.weights, row + 1))
+        return row
+
     def _image(self, m: Module, op, ends, take: Value, step: Value) -> Value:
         """Whether the image holds this position."""
         y, y_start, x, x_start = (
@@ -213,6 +236,8 @@ class PositionCounter(wiring.Component):
         requantise = op.convert == isa.Convert.REQUANTISE
         with m.If(requantise & (op.parameters >= config.parameter_entries)):
             m.d.comb += [fault.eq(Fault.PARAMETER_RANGE), detail.eq(op.parameters)]
+        with m.Elif(multiplies(op) & (found["weights"] >= config.lane_rows)):
+            m.d.comb += [fault.eq(Fault.PARAMETER_RANGE), detail.eq(found["weights"])]
         with m.Elif(inside & (found["row"] >= row_limit)):
             m.d.comb += detail.eq(found["row"])
             m.d.comb += fault.eq(Mux(accumulators, Fault.ACCUMULATOR_RANGE, Fault.SCRATCHPAD_RANGE))
@@ -230,7 +255,7 @@ class PositionCounter(wiring.Component):
                 out.p.detail.eq(detail),
             ]
             m.d.sync += [
-                out.p[name].eq(found[name]) for name in ("row", "destination", "last", "final")
+                out.p[name].eq(found[name]) for name in ("row", "weights", "destination", "last", "final")
             ]
             m.d.sync += [out.p.job[name].eq(getattr(op, name)) for name, _ in Job.as_shape()]
         with m.Elif(out.ready):

@@ -1,6 +1,8 @@
 """The vector unit: from accumulators or scratchpad, through the lanes, to the scratchpad."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from types import SimpleNamespace
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
@@ -8,15 +10,20 @@ from amaranth.lib.wiring import In, Out
 from hw.tpu import isa
 from hw.tpu.config import TpuConfig
 from hw.tpu.interfaces import Completion, FaultReport, RowRead, RowWrite, command
-from hw.tpu.vector import lane, requantiser
-from hw.tpu.vector.address import PositionCounter
+from hw.tpu.vector import lane, requantiser, window
+from hw.tpu.vector.address import PositionCounter, multiplies
 from hw.tpu.vector.lane import Lane
+from hw.tpu.vector.lane_memory import WeightRead
+from hw.tpu.vector.window import WindowSum
 
 RESULTS = 16
 """Outputs under way between the last read of their window and the scratchpad."""
 
 LATENCY = 1 + lane.LATENCY + 1
-"""Cycles from an accepted read to its result at the write port: memory, lane, result queue."""
+"""Cycles from an accepted read to its result at the write port: memory, lane, result queue.
+
+Sums take `window.LATENCY` more.
+"""
 
 
 class Ticket(data.Struct):
@@ -41,17 +48,27 @@ class Slot(data.Struct):
     final: 1
 
 
+def _ticket(m: Module, position: data.View) -> data.View:
+    """The ticket of a position."""
+    ticket, job = Signal(Ticket), position.job
+    m.d.comb += [ticket[n].eq(job[n]) for n in ("signal", "zero_point", "low", "high")]
+    names = ("destination", "inside", "first", "last", "final")
+    m.d.comb += [ticket[n].eq(position[n]) for n in names]
+    return ticket
+
+
 class VectorUnit(wiring.Component):
     """Executes VECTOR: see `isa.Vector`.
 
     One source position per cycle, windows and commands back to back without a gap; the first read
     is asked for two cycles after its command is taken, a row is offered to the scratchpad `LATENCY`
-    cycles after the last read of its window. Reads stop while `RESULTS` outputs are under way, so
+    cycles after the last read of its window (sums: `window.LATENCY` more; what follows them and is
+    none waits for as long). Reads stop while `RESULTS` outputs are under way, so
     that nothing in the lanes ever waits; one command's reads overlap the writes of those before it.
 
     `completed` strobes in the cycle after the command's last row was accepted. `fault` strobes
-    when the position at fault would be read (the parameter entry first, then the source, then the
-    destination); from then on nothing is taken, read, written or completed until reset.
+    when the position at fault would be read (the parameter entry first, then the row of weights,
+    the source, the destination); from then on nothing is taken, read, written or completed until reset.
     """
 
     def __init__(self, config: TpuConfig) -> None:
@@ -68,6 +85,7 @@ class VectorUnit(wiring.Component):
                 "parameters": Out(
                     wiring.Signature({"entry": Out(12), "data": In(config.array * 64)})
                 ),
+                "weights": Out(WeightRead(config)),
                 "busy": Out(1),
                 "stalled": Out(1),
             }
@@ -77,16 +95,17 @@ class VectorUnit(wiring.Component):
         m = Module()
         m.submodules.counter = counter = PositionCounter(self.config)
         position = counter.positions.p
-        stopped, halt, room = Signal(), Signal(), Signal()
+        stopped, halt, room, ordered = Signal(), Signal(), Signal(), Signal()
 
         self._take_commands(m, counter, halt)
-        issue = self._read(m, counter.positions, halt, room)
+        issue = self._read(m, counter.positions, halt, room & ordered)
         self._report(m, counter.positions, stopped, halt)
-        done, ticket, results = self._convert(m, issue, position)
+        summed = self._sum(m, issue, position, ordered)
+        done, ticket, results = self._convert(m, issue, position, summed)
         written = self._write(m, done, ticket, results, stopped)
 
         under_way = Signal(range(RESULTS + 1))
-        m.d.comb += room.eq(under_way != RESULTS)
+        m.d.comb += room.eq((under_way != RESULTS) | ~position.last)
         m.d.sync += under_way.eq(under_way + (issue & position.last) - written)
 
         reads = (self.accumulators, self.scratchpad_read)
@@ -104,18 +123,17 @@ class VectorUnit(wiring.Component):
             self.started.eq(self.commands.valid & self.commands.ready),
         ]
 
-    def _read(self, m: Module, positions, halt: Signal, room: Signal) -> Signal:
+    def _read(self, m: Module, positions, halt: Signal, free: Value) -> Signal:
         """Ask for the position's row; the result says that the position enters the pipeline."""
         issue, may, position = Signal(), Signal(), positions.p
         from_scratchpad = position.job.source == isa.Source.SCRATCHPAD
         wants = may & position.inside
         m.d.comb += [
-            may.eq(positions.valid & ~halt & (room | ~position.last)),
+            may.eq(positions.valid & ~halt & free),
             self.accumulators.row.eq(position.row),
             self.accumulators.valid.eq(wants & ~from_scratchpad),
             self.scratchpad_read.row.eq(position.row),
             self.scratchpad_read.valid.eq(wants & from_scratchpad),
-            self.parameters.entry.eq(position.job.parameters),
             issue.eq(
                 may
                 & (
@@ -141,7 +159,59 @@ class VectorUnit(wiring.Component):
         with m.If(at_fault):
             m.d.sync += stopped.eq(1)
 
-    def _convert(self, m: Module, issue: Signal, position) -> tuple[Signal, Signal, list[Signal]]:
+    def _sum(self, m: Module, issue: Signal, position, ordered: Signal) -> SimpleNamespace:
+        """Sums of windows, one of which may enter the lanes in each cycle in which no row does.
+
+        `ordered`: the position will not overtake a sum.
+        """
+        m.submodules.window = total = WindowSum(self.config)
+        job = position.job
+        sums, multiply = Signal(), Signal()
+        # Index 0 is the cycle in which the row arrives.
+        valid = [Signal(name=f"sum_valid_{i}") for i in range(window.LATENCY)]
+        ticket = [Signal(Ticket, name=f"sum_ticket_{i}", reset_less=True) for i in range(window.LATENCY)]
+        entry = [Signal(12, name=f"sum_entry_{i}", reset_less=True) for i in range(window.LATENCY)]
+        summand = Signal(window.Summand, reset_less=True)
+        m.d.comb += [
+            sums.eq(job.reduce[1]),
+            multiply.eq(multiplies(job)),
+            ordered.eq(sums | ~Cat(valid).any()),
+            self.weights.valid.eq(issue & multiply),
+            self.weights.row.eq(position.weights),
+            total.row.eq(self.scratchpad_read.data),
+            total.weights.eq(self.weights.data),
+            total.summand.eq(summand),
+            total.first.eq(ticket[1].first),
+            total.enable.eq(Cat(valid)),
+            # The parameters arrive together with the finished sum.
+            self.parameters.entry.eq(Mux(valid[1], entry[1], job.parameters)),
+        ]
+        m.d.sync += valid[0].eq(issue & sums), valid[1].eq(valid[0])
+        with m.If(issue & sums):
+            m.d.sync += [
+                entry[0].eq(job.parameters),
+                ticket[0].eq(_ticket(m, position)),
+                summand.inside.eq(position.inside),
+                summand.multiply.eq(multiply),
+                summand.pad.eq(job.pad),
+            ]
+        with m.If(valid[0]):
+            m.d.sync += [entry[1].eq(entry[0]), ticket[1].eq(ticket[0])]
+        finished = Signal(name="sum_finished")
+        whole_window = Signal(Ticket)
+        m.d.comb += [
+            finished.eq(valid[1] & ticket[1].last),
+            whole_window.eq(ticket[1]),
+            whole_window.inside.eq(1),
+            whole_window.first.eq(1),
+        ]
+        return SimpleNamespace(
+            position=sums, finished=finished, ticket=whole_window, total=total.total
+        )
+
+    def _convert(
+        self, m: Module, issue: Signal, position, summed: SimpleNamespace
+    ) -> tuple[Signal, Signal, list[Signal]]:
         """The lanes, and what travels beside them: valid bits, a ticket, rows that are int8."""
         array, depth = self.config.array, lane.LATENCY
         # Index 0 is the cycle in which the row arrives, `depth` that of the lanes' results.
@@ -149,18 +219,22 @@ class VectorUnit(wiring.Component):
         whole = [Signal(name=f"whole_{i}", reset_less=True) for i in range(depth)]
         ticket = [Signal(Ticket, name=f"ticket_{i}", reset_less=True) for i in range(depth + 1)]
         source, byte = Signal(reset_less=True), Signal(2, reset_less=True)
-        m.d.sync += valid[0].eq(issue)
-        with m.If(issue):
+        row_enters = issue & ~summed.position
+        m.d.sync += valid[0].eq(row_enters | summed.finished)
+        with m.If(summed.finished):
+            m.d.sync += [
+                source.eq(isa.Source.SCRATCHPAD),
+                whole[0].eq(0),
+                ticket[0].eq(summed.ticket),
+            ]
+        with m.Elif(row_enters):
             job = position.job
             m.d.sync += [
                 source.eq(job.source),
                 byte.eq(job.byte),
                 whole[0].eq(job.convert != isa.Convert.REQUANTISE),
+                ticket[0].eq(_ticket(m, position)),
             ]
-            from_job = ("signal", "zero_point", "low", "high")
-            from_position = ("destination", "inside", "first", "last", "final")
-            m.d.sync += [ticket[0][name].eq(job[name]) for name in from_job]
-            m.d.sync += [ticket[0][name].eq(position[name]) for name in from_position]
         for i in range(depth):
             m.d.sync += valid[i + 1].eq(valid[i])
             with m.If(valid[i]):
@@ -193,7 +267,13 @@ class VectorUnit(wiring.Component):
             m.submodules[f"lane_{j}"] = one = Lane()
             parameters = self.parameters.data.word_select(j, 64)
             m.d.comb += [
-                one.accumulator.eq(accumulators.word_select(j, 32)),
+                one.accumulator.eq(
+                    Mux(
+                        source == isa.Source.SCRATCHPAD,
+                        summed.total.word_select(j, 32),
+                        accumulators.word_select(j, 32),
+                    )
+                ),
                 one.bias.eq(parameters[:32]),
                 one.scale.eq(parameters[32:]),
                 one.zero_point.eq(ticket[end - 1].zero_point),
