@@ -42,10 +42,13 @@ class Generator:
         return self.program
 
     def load(self) -> None:
-        into = Memory.SCRATCHPAD if self.rng.integers(5) else Memory.PARAMETERS
+        into = Memory.SCRATCHPAD
+        if self.rng.integers(4) == 0:
+            into = Memory.LANES if self.rng.integers(2) else Memory.PARAMETERS
         limit = {
             Memory.SCRATCHPAD: self.config.scratchpad_rows,
             Memory.PARAMETERS: self.config.parameter_subrows,
+            Memory.LANES: self.config.lane_rows,
         }[into]
         self._add(Opcode.LOAD, **self._transfer(limit), memory=into, fill_others=1)
 
@@ -97,9 +100,16 @@ class Generator:
         read = self._strides(tuple(counts), limit)
         write = self._strides(tuple(counts[:2]), self.config.scratchpad_rows)
         steps = self.rng.integers(0, 3, 2)
+        second = self._strides(tuple(counts[:2]), self.config.scratchpad_rows)
+        reduce = Reduce.MAX if windowed else Reduce.NONE
+        convert = Convert.NONE if source else int(self.rng.integers(1, 3))
+        if source and self.rng.random() < 0.4:
+            reduce = int(self.rng.choice([Reduce.SUM, Reduce.MULTIPLY_ACCUMULATE]))
+            convert = Convert.REQUANTISE
         self._add(
-            Opcode.VECTOR, source=source, reduce=Reduce.MAX if windowed else Reduce.NONE,
-            convert=Convert.NONE if source else int(self.rng.integers(1, 3)),
+            Opcode.VECTOR, source=source, reduce=reduce, convert=convert,
+            add=int(self.rng.random() < 0.3), table=int(self.rng.random() < 0.3),
+            second=second[0], second_row_stride=second[1], second_column_stride=second[2],
             rows=counts[0], columns=counts[1], window_rows=counts[2], window_columns=counts[3],
             base=read[0], row_stride=read[1], column_stride=read[2], window_row_stride=read[3],
             window_column_stride=read[4], destination=write[0],

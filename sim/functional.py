@@ -251,11 +251,38 @@ class FunctionalSimulator:
         )
         if i.convert == Convert.REQUANTISE and i.parameters >= self.config.parameter_entries:
             raise StepError(Error.PARAMETER_RANGE, i.parameters)
+        if i.add and i.second_parameters >= self.config.parameter_entries:
+            raise StepError(Error.PARAMETER_RANGE, i.second_parameters)
+        if i.table and 256 * (i.table_number + 1) > self.config.lane_rows:
+            raise StepError(Error.PARAMETER_RANGE, 256 * i.table_number)
         if i.reduce in (Reduce.SUM, Reduce.MULTIPLY_ACCUMULATE):
             result = self._requantised(i, self._window_sum(i, row, column))
         else:
             result = self._window_maximum(i, row, column)
+        if i.add:
+            result = self._added(i, result, row, column)
+        if i.table:
+            lanes = np.arange(self.config.array)
+            result = self.lanes[256 * i.table_number + 128 + result.astype(np.int64), lanes]
         self.scratchpad[written] = np.clip(result, i.low, i.high).astype(np.int8)
+
+    def _added(
+        self,
+        i: Instruction,
+        result: NDArray[np.int8],
+        row: NDArray[np.int64],
+        column: NDArray[np.int64],
+    ) -> NDArray[np.int8]:
+        rows = (i.second + row * i.second_row_stride + column * i.second_column_stride) % (
+            isa.ROW_SPAN
+        )
+        second = self.scratchpad[_within(rows, len(self.scratchpad), Error.SCRATCHPAD_RANGE)]
+        bias, scale = self.parameter_entry(i.second_parameters)
+        lanes = np.stack([bias[:2].view(np.uint32), scale[:2].view(np.uint32)], axis=1)
+        return numerics.residual_add(
+            *((second, result) if i.swap else (result, second)),
+            numerics.unpack_add_constants(lanes.astype("<u4").tobytes()),
+        )
 
     def _window(
         self, i: Instruction, row: NDArray[np.int64], column: NDArray[np.int64]

@@ -162,6 +162,13 @@ def _vector(i: Instruction) -> list[Access]:
     if i.reduce == Reduce.MULTIPLY_ACCUMULATE:
         taps = i.window_rows * i.window_columns
         found.append(Access("lanes", _grid(i.weights, (taps, 1)), False))
+    if i.table:
+        found.append(Access("lanes", _grid(256 * i.table_number, (256, 1)), False))
+    if i.add:
+        first = i.second_parameters * PARAMETER_SUBROWS
+        second = _grid(i.second, (i.rows, i.second_row_stride), (i.columns, i.second_column_stride))
+        found.append(Access("parameters", _grid(first, (PARAMETER_SUBROWS, 1)), False))
+        found.append(Access("scratchpad", second % isa.ROW_SPAN, False))
     return found
 
 

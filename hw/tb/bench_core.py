@@ -160,7 +160,10 @@ async def bad_programs_stop_the_core(dut: Any) -> None:
     fence = make(Opcode.FENCE, tag=3)
     cases = [
         (b"\xff" * 64, Error.ILLEGAL_INSTRUCTION, 0xFFFF, 0),
-        (isa.encode(make(Opcode.VECTOR, convert=1, add=1, tag=8)), Error.UNBUILT, 8, 0),
+        (make(Opcode.VECTOR, convert=1, add=1, second=rows, tag=8),
+         Error.SCRATCHPAD_RANGE, 8, rows),
+        (load(base=core.config.lane_rows, memory=Memory.LANES, tag=4),
+         Error.PARAMETER_RANGE, 4, core.config.lane_rows),
         (load(base=rows - 1, rows=3, row_stride=1, tag=4), Error.SCRATCHPAD_RANGE, 4, rows),
         (load(base=core.config.parameter_subrows, memory=Memory.PARAMETERS, tag=4),
          Error.PARAMETER_RANGE, 4, core.config.parameter_subrows),

@@ -1,4 +1,4 @@
-"""Scratchpad against a table of rows: five ports at once, priorities, masks, every bank."""
+"""Scratchpad against a table of rows: six ports at once, priorities, masks, every bank."""
 
 import random
 from typing import Any
@@ -16,7 +16,7 @@ CASES = {
     text.partition(",")[0]: (lambda text=text: Scratchpad(TpuConfig.parse(text)), {"config": text})
     for text in ("tiny", "default,scratchpad_rows=512")
 }
-READERS = ("array", "vector", "store")
+READERS = ("array", "second", "vector", "store")
 WRITERS = ("vector_write", "load")
 
 
@@ -26,7 +26,7 @@ def expand(mask: int, n: int) -> int:
 
 @cocotb.test
 @cocotb.parametrize(("busy", [0.3, 0.9]), ("spread", [1, 100]))
-async def five_ports(dut: Any, busy: float, spread: int) -> None:
+async def six_ports(dut: Any, busy: float, spread: int) -> None:
     """Breaks if a bank serves the wrong port, a request is lost, or a mask touches other lanes.
 
     `spread` 1 keeps all ports in one bank, on few rows; otherwise they go everywhere.

@@ -22,7 +22,12 @@ CASES = {
     name: (lambda name=name: VectorUnit(PRESETS[name]), {"config": name})
     for name in ("tiny", "default")
 }
-PORTS = ("accumulators", "scratchpad_read", "scratchpad_write")
+PORTS = ("accumulators", "scratchpad_read", "second", "scratchpad_write")
+
+
+def first_of_adds(config: TpuConfig) -> int:
+    """From this entry on, the parameter memory holds constants of adds."""
+    return config.parameter_entries * 3 // 4
 
 
 class Memories:
@@ -41,6 +46,12 @@ class Memories:
         )
         self.scale = np.exp2(rng.uniform(-30, 1, shape)).astype(np.float32)
         self.lanes = rng.integers(-128, 128, (config.lane_rows, lanes)).astype(np.int8)
+        for entry in range(first_of_adds(config), config.parameter_entries):
+            scales = np.exp2(rng.uniform(-3, 0, 3))
+            constants = numerics.add_constants(tuple(scales), tuple(rng.integers(-128, 128, 3)))
+            words = np.frombuffer(numerics.pack_add_constants(constants), "<u4").reshape(2, 2)
+            self.bias[entry, :2] = words[:, 0].view("<i4")
+            self.scale[entry, :2] = words[:, 1].view("<f4")
 
     def parameters(self, entry: int) -> int:
         """An entry as the port carries it; entries beyond the memory read as zero."""
@@ -48,6 +59,13 @@ class Memories:
             return 0
         pairs = np.stack([self.bias[entry].view(np.uint32), self.scale[entry].view(np.uint32)], 1)
         return int.from_bytes(np.ascontiguousarray(pairs).tobytes(), "little")
+
+    def added(self, i: Instruction, value: np.ndarray, number: int) -> np.ndarray:
+        second = self.scratchpad[second_rows(i)[number]]
+        packed = self.parameters(i.second_parameters) & (1 << 128) - 1
+        constants = numerics.unpack_add_constants(packed.to_bytes(16, "little"))
+        pair = (second, value) if i.swap else (value, second)
+        return numerics.residual_add(*pair, constants)
 
     def converted(self, i: Instruction, row: int) -> np.ndarray:
         if i.source == Source.SCRATCHPAD:
@@ -60,6 +78,14 @@ class Memories:
     def requantised(self, i: Instruction, raw: np.ndarray) -> np.ndarray:
         total = numerics.wrap_int32(raw.astype(np.int64) + self.bias[i.parameters])
         return numerics.requantise(total, self.scale[i.parameters], i.zero_point)
+
+
+def second_rows(i: Instruction) -> list[int]:
+    """Rows of the second operand of every output."""
+    return [
+        (i.second + y * i.second_row_stride + x * i.second_column_stride) % isa.ROW_SPAN
+        for y, x in np.ndindex(i.rows, i.columns)
+    ]
 
 
 SUMS = (Reduce.SUM, Reduce.MULTIPLY_ACCUMULATE)
@@ -91,13 +117,20 @@ def written(memories: Memories, i: Instruction) -> list[tuple[int, bytes]]:
         total = np.zeros(memories.config.array, np.int64)
         for number, row in enumerate(rows):
             if i.reduce in SUMS:
-                value = np.int64(i.pad) if row is None else memories.scratchpad[row].astype(np.int64)
+                value = (
+                    np.int64(i.pad) if row is None else memories.scratchpad[row].astype(np.int64)
+                )
                 multiply = i.reduce == Reduce.MULTIPLY_ACCUMULATE
                 total += value * (memories.lanes[i.weights + number] if multiply else 1)
             elif row is not None:
                 best = np.maximum(best, memories.converted(i, row))
         if i.reduce in SUMS:
             best = memories.requantised(i, total)
+        if i.add:
+            best = memories.added(i, best, len(outputs))
+        if i.table:
+            lanes = np.arange(memories.config.array)
+            best = memories.lanes[256 * i.table_number + 128 + best.astype(int), lanes]
         outputs.append((to, np.clip(best, i.low, i.high).astype(np.int8).tobytes()))
     return outputs
 
@@ -106,22 +139,28 @@ def expected_fault(config: TpuConfig, i: Instruction) -> tuple[Error, int] | Non
     """The first fault in the order in which the unit meets them."""
     if i.convert == Convert.REQUANTISE and i.parameters >= config.parameter_entries:
         return Error.PARAMETER_RANGE, i.parameters
+    if i.add and i.second_parameters >= config.parameter_entries:
+        return Error.PARAMETER_RANGE, i.second_parameters
+    if i.table and 256 * (i.table_number + 1) > config.lane_rows:
+        return Error.PARAMETER_RANGE, 256 * i.table_number
     from_accumulators = i.source == Source.ACCUMULATORS
     limit = config.accumulator_total_rows if from_accumulators else config.scratchpad_rows
     code = Error.ACCUMULATOR_RANGE if from_accumulators else Error.SCRATCHPAD_RANGE
     multiply = i.reduce == Reduce.MULTIPLY_ACCUMULATE
-    for to, rows in positions(i):
+    for (to, rows), second in zip(positions(i), second_rows(i), strict=True):
         for number, row in enumerate(rows):
             if multiply and i.weights + number >= config.lane_rows:
                 return Error.PARAMETER_RANGE, i.weights + number
             if row is not None and row >= limit:
                 return code, row
+        if i.add and second >= config.scratchpad_rows:
+            return Error.SCRATCHPAD_RANGE, second
         if to >= config.scratchpad_rows:
             return Error.SCRATCHPAD_RANGE, to
     return None
 
 
-def random_command(config: TpuConfig, rng: random.Random) -> Instruction:
+def random_command(config: TpuConfig, rng: random.Random, epilogue: float = 0.3) -> Instruction:
     """Any geometry whose rows are in range: sources below, destinations above half the memory."""
     source = rng.choice([Source.ACCUMULATORS, Source.ACCUMULATORS, Source.SCRATCHPAD])
     windowed = rng.random() < 0.5
@@ -138,6 +177,13 @@ def random_command(config: TpuConfig, rng: random.Random) -> Instruction:
         "byte": rng.randrange(4),
         "reduce": reduce,
         "pad": rng.randint(-128, 127),
+        "add": rng.random() < epilogue,
+        "swap": rng.randrange(2),
+        "table": rng.random() < epilogue,
+        "table_number": rng.randrange(config.lane_rows // 256),
+        "second_row_stride": rng.randint(-far, far) % isa.ROW_SPAN,
+        "second_column_stride": rng.randint(-near, near) % isa.ROW_SPAN,
+        "second_parameters": rng.randrange(first_of_adds(config), config.parameter_entries),
         "weights": rng.randrange(config.lane_rows - 16),
         "rows": rng.randint(1, 5),
         "columns": rng.randint(1, 6),
@@ -155,7 +201,7 @@ def random_command(config: TpuConfig, rng: random.Random) -> Instruction:
         "step_x": rng.randint(0, 3),
         "height": rng.randint(1, 12),
         "width": rng.randint(1, 12),
-        "parameters": rng.randrange(config.parameter_entries),
+        "parameters": rng.randrange(first_of_adds(config)),
         "zero_point": rng.randint(-128, 127),
         "low": low if clamped else -128,
         "high": high if clamped else 127,
@@ -175,6 +221,7 @@ def random_command(config: TpuConfig, rng: random.Random) -> Instruction:
     in_accumulators = source == Source.ACCUMULATORS
     limit = config.accumulator_total_rows if in_accumulators else half
     values["base"] = place([r for _, rows in outputs for r in rows if r is not None], 0, limit)
+    values["second"] = place(second_rows(isa.make(Opcode.VECTOR, **values)), 0, half)
     values["destination"] = place([to for to, _ in outputs], half, config.scratchpad_rows)
     return isa.make(Opcode.VECTOR, **values)
 
@@ -214,7 +261,8 @@ class Bench:
         for port in PORTS:
             getattr(dut, f"{port}__ready").value = ready[port]
         # Data is there for its one cycle and rubbish otherwise.
-        widths = {"accumulators": 32, "scratchpad_read": 8, "parameters": 64, "weights": 8}
+        widths = {"accumulators": 32, "parameters": 64}
+        widths |= dict.fromkeys(("scratchpad_read", "second", "weights", "table"), 8)
         for port, bits in widths.items():
             answer = self._answers.pop(port, None)
             rubbish = rng.getrandbits(bits * config.array)
@@ -233,7 +281,7 @@ class Bench:
             self.waiting.popleft()
             self.taken_at.append(self.cycle)
             self._offering = False
-        reads = waits = 0
+        reads, waits, busy = 0, 0, False
         for port in PORTS:
             valid = bool(getattr(dut, f"{port}__valid").value)
             row = getattr(dut, f"{port}__row").value.to_unsigned() if valid else 0
@@ -252,17 +300,27 @@ class Bench:
                     self.writes.append(offer)
                     self.written_at.append(self.cycle)
                 else:
-                    memory = getattr(self.memories, port.removesuffix("_read"))
+                    name = "scratchpad" if port == "second" else port.removesuffix("_read")
+                    memory = getattr(self.memories, name)
                     self._answers[port] = int.from_bytes(memory[row].tobytes(), "little")
-                    self.read_at.append(self.cycle)
-                    reads += 1
-        assert reads <= 1 and bool(dut.busy.value) == bool(reads)
+                    busy = True
+                    if port != "second":
+                        self.read_at.append(self.cycle)
+                        reads += 1
+        assert reads <= 1 and bool(dut.busy.value) == busy
         assert bool(dut.stalled.value) == bool(waits)
         self.stalled += waits
         if dut.weights__valid.value:
             row = dut.weights__row.value.to_unsigned()
             weights = self.memories.lanes[row].tobytes()
             self._answers["weights"] = int.from_bytes(weights, "little")
+        if dut.table__valid.value:
+            word = dut.table__entries.value.to_unsigned().to_bytes(config.array, "little")
+            at = 256 * dut.table__number.value.to_unsigned() + np.frombuffer(word, np.uint8).astype(
+                int
+            )
+            mapped = self.memories.lanes[at, np.arange(config.array)].tobytes()
+            self._answers["table"] = int.from_bytes(mapped, "little")
         entry = dut.parameters__entry.value.to_unsigned()
         self._answers["parameters"] = self.memories.parameters(entry)
         completed = dut.completed.value.to_unsigned()
@@ -286,11 +344,15 @@ async def start(dut: Any, stall: float) -> tuple[TpuConfig, random.Random, Bench
 
 
 @cocotb.test
-@cocotb.parametrize(stall=[0.0, 0.3, 0.7])
-async def random_commands(dut: Any, stall: float) -> None:
+@cocotb.parametrize(
+    (("stall", "epilogue"), [(0.0, 0.0), (0.0, 0.3), (0.3, 0.3), (0.7, 0.3)]),
+)
+async def random_commands(dut: Any, stall: float, epilogue: float) -> None:
     """Windows, padding, negative strides, conversions: every row right and in order."""
     config, rng, bench = await start(dut, stall)
-    commands = [random_command(config, rng) for _ in range(60 if config.array > 8 else 150)]
+    commands = [
+        random_command(config, rng, epilogue) for _ in range(60 if config.array > 8 else 150)
+    ]
     bench.waiting.extend((n + 1000, command) for n, command in enumerate(commands))
     await bench.finish(len(commands))
     await bench.run(5)
@@ -307,7 +369,7 @@ async def random_commands(dut: Any, stall: float) -> None:
     assert len(bench.read_at) == inside
     ends = np.cumsum([len(rows) for rows in wanted]) - 1
     assert bench.completed_at == [bench.written_at[end] + 1 for end in ends]
-    if stall == 0:
+    if stall == epilogue == 0:
         total = sum(c.rows * c.columns * c.window_rows * c.window_columns for c in commands)
         sums = [command.reduce in SUMS for command in commands]
         waits = sum(before and not now for before, now in zip(sums, sums[1:], strict=False))
@@ -337,6 +399,30 @@ async def full_rate(dut: Any, rows: int) -> None:
     assert bench.written_at == list(range(first + LATENCY, first + LATENCY + total))
     assert bench.stalled == 0
     assert bench.writes == [row for c in commands for row in written(bench.memories, c)]
+
+
+@cocotb.test
+@cocotb.parametrize(source=list(Source))
+async def full_rate_through_the_epilogue(dut: Any, source: Source) -> None:
+    """An add with a table takes one row per cycle, once its constants are there."""
+    config, _, bench = await start(dut, 0.0)
+    convert = Convert.NONE if source == Source.SCRATCHPAD else Convert.REQUANTISE
+    commands = [
+        isa.make(
+            Opcode.VECTOR, source=source, convert=convert, columns=50, width=50, column_stride=1,
+            step_x=1, destination=512 + 50 * n, destination_column_stride=1, add=1, table=1,
+            second=100, second_column_stride=1, second_parameters=config.parameter_entries - 1,
+            low=-100, high=127,
+        )
+        for n in range(3)
+    ]  # fmt: skip
+    bench.waiting.extend(enumerate(commands))
+    await bench.finish(len(commands))
+    assert bench.writes == [row for c in commands for row in written(bench.memories, c)]
+    for n in range(3):
+        first = bench.written_at[50 * n]
+        assert bench.written_at[50 * n : 50 * n + 50] == list(range(first, first + 50))
+    assert bench.written_at[50] - bench.written_at[49] < 25
 
 
 @cocotb.test
@@ -373,6 +459,9 @@ def _faulty(config: TpuConfig) -> dict[str, dict[str, int]]:
         "accumulator row": {"base": config.accumulator_total_rows - 3},
         "accumulator row below zero": {"base": 0, "column_stride": negative},
         "parameter entry": {"parameters": config.parameter_entries},
+        "second operand": {"add": 1, "second": last - 5, "second_column_stride": 1},
+        "entry of the add": {"add": 1, "second_parameters": config.parameter_entries},
+        "table": {"table": 1, "table_number": 15},
         "weights": SUMMING | {"weights": config.lane_rows - 4, "window_columns": 7},
         "destination": {"destination": last - 6},
         "destination below zero": {"destination": 2, "destination_column_stride": negative},

@@ -4,11 +4,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hw.tpu import isa
+from hw.tpu import isa, numerics
 from hw.tpu.config import PARAMETER_SUBROWS, TpuConfig
 from hw.tpu.isa import Convert, Instruction, Memory, Opcode, Reduce, Source, make
 
-LOADED, INPUT_FREE, SUMMED, SUMS_FREE, CONVERTED, OUTPUT_FREE, HALFWAY = (1 << s for s in range(7))
+LOADED, INPUT_FREE, SUMMED, SUMS_FREE, CONVERTED, OUTPUT_FREE, HALFWAY, CONSTANTS = (
+    1 << s for s in range(8)
+)
 """Semaphores; every buffer is double, so each producer may be one job ahead."""
 
 
@@ -16,7 +18,7 @@ LOADED, INPUT_FREE, SUMMED, SUMS_FREE, CONVERTED, OUTPUT_FREE, HALFWAY = (1 << s
 class RandomProgram:
     """`jobs` convolutions (or dense layers), requantised or dumped, some pooled, stored to DRAM.
 
-    Some outputs pass through the vector unit a second time, to be summed over windows.
+    Some outputs pass through the vector unit a second time, for sums over windows, adds and tables.
 
     `dram` is its initial image, program included; the program is at `entry`.
     """
@@ -69,9 +71,12 @@ class RandomProgram:
                  row_bytes=row_bytes, dram_row_stride=stride, dram_line_stride=positions * stride,
                  base=source, row_stride=1, line_stride=positions, fill_others=1, fill=-7, **common)
         )  # fmt: skip
-        taps = make(Opcode.LOAD, address=self._allocate(9 * n), rows=9, row_bytes=n,
-                    dram_row_stride=n, base=9 * job, row_stride=1, memory=Memory.LANES, **common)
-        self.instructions.append(taps)  # fmt: skip
+        table = 256 if job == 0 else 0  # rows after the last of 28 jobs' weights
+        self.instructions += [
+            make(Opcode.LOAD, address=self._allocate(rows * n), rows=rows, row_bytes=n,
+                 dram_row_stride=n, base=base, row_stride=1, memory=Memory.LANES, **common)
+            for rows, base in ((9, 9 * job), (table, 256)) if rows
+        ]  # fmt: skip
         entry = job % self.config.parameter_entries
         self.instructions.append(self._parameters(entry, signal=LOADED, **common))
         taps = kernel * kernel * blocks
@@ -150,10 +155,27 @@ class RandomProgram:
         self, source: int, target: int, weights: int, entry: int, rows: int, columns: int,
         common: dict[str, int],
     ) -> None:  # fmt: skip
-        """Sum 3x3 windows of an output, as large as itself."""
+        """Sum 3x3 windows of an output, as large as itself; add it to that, map it."""
         pad = int(self.rng.integers(0, 3))
+        scales = tuple(self.rng.uniform(0.2, 1, 3))
+        constants = numerics.add_constants(scales, tuple(self.rng.integers(-128, 128, 3)))
+        packed = np.frombuffer(numerics.pack_add_constants(constants), np.uint8)
+        planes = np.zeros((PARAMETER_SUBROWS, self.config.array), np.uint8)
+        planes[:, :2] = packed.reshape(2, PARAMETER_SUBROWS).T
+        at = self._allocate(planes.size)
+        self.dram[at : at + planes.size] = planes.ravel()
+        n, pad_value = self.config.array, int(self.rng.integers(-128, 128))
+        half = self.config.parameter_entries // 2
+        second = (entry + half) % self.config.parameter_entries
+        self.instructions.insert(
+            -1,
+            make(Opcode.LOAD, address=at, rows=PARAMETER_SUBROWS, row_bytes=n, dram_row_stride=n,
+                 row_stride=1, base=second * PARAMETER_SUBROWS, memory=Memory.PARAMETERS,
+                 signal=CONSTANTS, **common),
+        )  # fmt: skip
         self.instructions.append(
-            make(Opcode.VECTOR, wait=HALFWAY, signal=CONVERTED, source=Source.SCRATCHPAD,
+            make(Opcode.VECTOR, wait=HALFWAY | CONSTANTS, signal=CONVERTED,
+                 source=Source.SCRATCHPAD,
                  reduce=self._pick(Reduce.SUM, Reduce.MULTIPLY_ACCUMULATE),
                  convert=Convert.REQUANTISE, base=(source - pad * (columns + 1)) % isa.ROW_SPAN,
                  rows=rows, columns=columns, row_stride=columns, column_stride=1, window_rows=3,
@@ -161,5 +183,7 @@ class RandomProgram:
                  width=columns, top=-pad, left=-pad, step_y=1, step_x=1, destination=target,
                  destination_row_stride=columns, destination_column_stride=1, parameters=entry,
                  weights=weights, zero_point=self._pick(-3, 0, 5), low=-128, high=127,
-                 pad=int(self.rng.integers(-128, 128)), **common)
+                 pad=pad_value, add=self._pick(0, 1), second=source,
+                 second_row_stride=columns, second_column_stride=1, second_parameters=second,
+                 swap=self._pick(0, 1), table=self._pick(0, 1), table_number=1, **common)
         )  # fmt: skip

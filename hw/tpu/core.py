@@ -108,9 +108,11 @@ class Tpu(Component):
         connect(m, sequencer.scratchpad, scratchpad.array)
         connect(m, vector.accumulators, accumulators.drain)
         connect(m, vector.scratchpad_read, scratchpad.vector)
+        connect(m, vector.second, scratchpad.second)
         connect(m, vector.scratchpad_write, scratchpad.vector_write)
         connect(m, vector.parameters, parameters.read)
         connect(m, vector.weights, lanes.weights)
+        connect(m, vector.table, lanes.table)
         connect(m, store.scratchpad, scratchpad.store)
         m.d.comb += [
             sequencer.tile_ready.eq(weights.ready),

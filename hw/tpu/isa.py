@@ -258,21 +258,31 @@ class Vector(Format, code=Opcode.VECTOR, queue=Queue.VECTOR):
     `source` is read. NONE and MAX convert each row to int8 and take the greatest of the window;
     positions outside are skipped (an empty window gives -128). SUM adds int8 rows, positions
     outside reading as `pad`, and converts the int32 sum; MULTIPLY_ACCUMULATE first multiplies each
-    row, lane by lane, with row `weights + wy*window_columns + wx` of the lane memory. The result is
-    clamped to `[low, high]` and written to scratchpad row `destination + y*destination_row_stride +
-    x*destination_column_stride`.
+    row, lane by lane, with row `weights + wy*window_columns + wx` of the lane memory. The result
+    passes through add and table, is clamped to `[low, high]` and written to scratchpad row
+    `destination + y*destination_row_stride + x*destination_column_stride`.
 
     REQUANTISE computes `clamp8(zero_point + rne(fl32(fl32(sum + bias) * scale)))` with entry
     `parameters` of the parameter memory. ACCUMULATORS need a conversion, sums take REQUANTISE,
     other reductions of SCRATCHPAD rows take none.
+
+    `add`: with v the int8 result and s the int8 row `second + y*second_row_stride +
+    x*second_column_stride` of the scratchpad, the result becomes `clamp8(rne(round24(
+    round24(offset + s*b) + v*a) / 2**32))`, v and s changing places if `swap`; round24 rounds
+    half-even to 24 significant bits, sums are modulo 2**48. The 16 bytes of lanes 0 and 1 of entry
+    `second_parameters` are a (36 bits) in 40, b (36 bits) in 40, and offset (signed 48 bits).
+    This is ONNX Runtime's QLinearAdd: see `numerics.add_constants`.
+
+    `table`: the result v of each lane becomes its byte of lane memory row `256*table_number + v +
+    128`.
     """
 
     source = Field(1, "where rows are read", choices=Source)
     convert = Field(2, "conversion to int8", choices=Convert)
     byte = Field(2, "byte number for BYTE")
     reduce = Field(2, "reduction over the window", choices=Reduce)
-    add = Field(1, "add a second operand", reserved=True)
-    table = Field(1, "map through the table memory", reserved=True)
+    add = Field(1, "add a second operand")
+    table = Field(1, "map through a table")
     base = _row("source row of position (0, 0)")
     rows = _count(16, "output rows")
     columns = _count(16, "output columns")
@@ -291,16 +301,18 @@ class Vector(Format, code=Opcode.VECTOR, queue=Queue.VECTOR):
     destination = _row("scratchpad row of output (0, 0)")
     destination_row_stride = _row("scratchpad rows from output row to output row")
     destination_column_stride = _row("scratchpad rows from output column to output column")
-    second = Field(ROW_BITS, "scratchpad row of the second operand", reserved=True)
-    second_row_stride = Field(ROW_BITS, "its stride from row to row", reserved=True)
-    second_column_stride = Field(ROW_BITS, "its stride from column to column", reserved=True)
+    second = _row("scratchpad row of the second operand of output (0, 0)")
+    second_row_stride = _row("its stride from output row to output row")
+    second_column_stride = _row("its stride from output column to output column")
     parameters = Field(12, "parameter entry of bias and scale")
-    second_parameters = Field(12, "parameter entry of the second operand", reserved=True)
+    second_parameters = Field(12, "parameter entry of the add's constants")
     zero_point = Field(8, "added by REQUANTISE", signed=True)
     low = Field(8, "least result", signed=True)
     high = Field(8, "greatest result", signed=True)
     pad = Field(8, "sums: what positions outside the image read", signed=True)
     weights = Field(12, "lane memory row of the weights of window position (0, 0)")
+    table_number = Field(4, "which 256 rows of the lane memory are the table")
+    swap = Field(1, "the second operand is the operator's first")
 
 
 class Fence(Format, code=Opcode.FENCE, queue=None):

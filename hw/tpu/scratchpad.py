@@ -1,4 +1,4 @@
-"""The scratchpad: banks of int8 rows, three readers, two writers, fixed priorities."""
+"""The scratchpad: banks of int8 rows, four readers, two writers, fixed priorities."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ class Scratchpad(Component):
     """Rows of N int8 in `scratchpad_banks` equal consecutive banks.
 
     Each bank reads one row and writes one row per cycle. Readers in falling priority: `array`
-    (always ready), `vector`, `store`; writers: `vector_write`, `load`. A request for a bank that a
-    higher priority uses in this cycle is not `ready`. Read data follow one cycle after acceptance.
+    (always ready), `second` (the vector unit's second operand), `vector`, `store`; writers:
+    `vector_write`, `load`. A request for a bank that a higher priority uses in this cycle is not
+    `ready`. Read data follow one cycle after acceptance.
     Reading and writing one row in one cycle gives the old row.
     """
 
@@ -30,6 +31,7 @@ class Scratchpad(Component):
         super().__init__(
             {
                 "array": In(RowRead(width)),
+                "second": In(RowRead(width)),
                 "vector": In(RowRead(width)),
                 "store": In(RowRead(width)),
                 "vector_write": In(RowWrite(config)),
@@ -42,7 +44,7 @@ class Scratchpad(Component):
         config = self.config
         low = (config.bank_rows - 1).bit_length()
         high = (config.scratchpad_rows - 1).bit_length()
-        readers = [self.array, self.vector, self.store]
+        readers = [self.array, self.second, self.vector, self.store]
         writers = [self.vector_write, self.load]
         data = []
         lost = {id(port): Signal(name=f"lost_{i}") for i, port in enumerate(readers + writers)}

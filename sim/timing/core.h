@@ -156,12 +156,16 @@ private:
 
         // rows
         bool moved = matmul_.step(t, weights_);
+        const int second = vector_.second_bank(t);
+        vector_.hold(t, second != kNoBank && matmul_.reads(t, second));
         const int drained = vector_.accumulator_bank(), read = vector_.scratchpad_bank();
         const int stored = store_.wants(), written = vector_.write_bank(t);
         const bool drain_refused = drained != kNoBank && matmul_.adds(t, drained);
-        const bool read_refused = read != kNoBank && matmul_.reads(t, read);
+        const bool read_refused =
+            read != kNoBank && (read == second || matmul_.reads(t, read));
         const bool store_refused =
-            stored != kNoBank && (stored == read || matmul_.reads(t, stored));
+            stored != kNoBank &&
+            (stored == read || stored == second || matmul_.reads(t, stored));
         // units that did not move sleep until something reaches them
         const bool vector = vector_.step(t, drain_refused || read_refused);
         moved |= vector;

@@ -18,10 +18,12 @@ public:
     Report transfer(const Load& op) const {
         const int64_t lanes_end = op.lane + op.row_bytes;
         if (lanes_end > sizes_.array) return report(Error::ILLEGAL_OPERAND, lanes_end);
-        const bool parameters = op.memory == int64_t(LoadMemory::PARAMETERS);
-        const int64_t limit = op.memory == int64_t(LoadMemory::WEIGHTS) ? kNever
-                              : parameters                              ? sizes_.parameter_subrows
-                                                                        : sizes_.scratchpad_rows;
+        const auto memory = LoadMemory(op.memory);
+        const bool parameters = memory == LoadMemory::PARAMETERS || memory == LoadMemory::LANES;
+        const int64_t limit = memory == LoadMemory::WEIGHTS      ? kNever
+                              : memory == LoadMemory::PARAMETERS ? sizes_.parameter_subrows
+                              : memory == LoadMemory::LANES      ? sizes_.lane_rows
+                                                                 : sizes_.scratchpad_rows;
         const Range dram = range(op.address, {op.lines, op.dram_line_stride},
                                  {op.rows, op.dram_row_stride});
         const Range rows = range(op.base, {op.lines, signed_row(op.line_stride)},
@@ -80,10 +82,20 @@ public:
         if (op.convert == int64_t(VectorConvert::REQUANTISE) &&
             op.parameters >= sizes_.parameter_entries)
             return report(Error::PARAMETER_RANGE, op.parameters);
+        if (op.add && op.second_parameters >= sizes_.parameter_entries)
+            return report(Error::PARAMETER_RANGE, op.second_parameters);
+        if (op.table && 256 * (op.table_number + 1) > sizes_.lane_rows)
+            return report(Error::PARAMETER_RANGE, 256 * op.table_number);
+        const bool weighs = op.reduce == int64_t(VectorReduce::MULTIPLY_ACCUMULATE);
         const int64_t row = signed_row(op.row_stride), column = signed_row(op.column_stride);
         bool fine = range(op.destination, {op.rows, signed_row(op.destination_row_stride)},
                           {op.columns, signed_row(op.destination_column_stride)})
                         .within(sizes_.scratchpad_rows);
+        if (op.add)
+            fine &= range(op.second, {op.rows, signed_row(op.second_row_stride)},
+                          {op.columns, signed_row(op.second_column_stride)})
+                        .within(sizes_.scratchpad_rows);
+        fine &= !weighs || op.weights + op.window_rows * op.window_columns <= sizes_.lane_rows;
         for (int64_t wy = 0; wy < op.window_rows && fine; ++wy)
             for (int64_t wx = 0; wx < op.window_columns && fine; ++wx) {
                 const Inside y{op.top + wy, op.step_y, op.rows, op.height};
@@ -103,10 +115,17 @@ public:
                 const int64_t at = (op.base + r * op.row_stride + c * op.column_stride +
                                     wy * op.window_row_stride + wx * op.window_column_stride) &
                                    kRowMask;
+                if (weighs && op.weights + w >= sizes_.lane_rows)
+                    return report(Error::PARAMETER_RANGE, op.weights + w);
                 if (y >= 0 && y < op.height && x >= 0 && x < op.width && at >= limit)
                     return report(
                         scratchpad ? Error::SCRATCHPAD_RANGE : Error::ACCUMULATOR_RANGE, at);
             }
+            const int64_t second = (op.second + r * op.second_row_stride +
+                                    c * op.second_column_stride) &
+                                   kRowMask;
+            if (op.add && second >= sizes_.scratchpad_rows)
+                return report(Error::SCRATCHPAD_RANGE, second);
             const int64_t to = (op.destination + r * op.destination_row_stride +
                                 c * op.destination_column_stride) &
                                kRowMask;

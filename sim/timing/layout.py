@@ -14,7 +14,7 @@ from hw.tpu.dma import fetch
 from hw.tpu.isa import Format, Opcode
 from hw.tpu.registers import COUNTERS, Error
 from hw.tpu.trace import ArrayState
-from hw.tpu.vector import vector
+from hw.tpu.vector import epilogue, vector, window
 from sim.memory import MemoryTiming
 
 WORDS = max(len(fmt.fields) for fmt in isa.FORMATS.values())
@@ -39,6 +39,7 @@ def sizes(config: TpuConfig, memory: MemoryTiming, dram_bytes: int, program: int
         "weight_tiles": config.weight_tiles,
         "parameter_entries": config.parameter_entries,
         "parameter_subrows": config.parameter_subrows,
+        "lane_rows": config.lane_rows,
         "bus_bytes": config.bus_bytes,
         "burst_beats": config.burst_beats,
         "outstanding_bursts": config.outstanding_bursts,
@@ -51,6 +52,8 @@ def sizes(config: TpuConfig, memory: MemoryTiming, dram_bytes: int, program: int
         "fetch_depth": max(fetch.AHEAD * beats, 2 * config.burst_beats),
         "landing": matmul.FEED_LATENCY + array.latency(config) - 1,
         "vector_latency": vector.LATENCY,
+        "sum_latency": window.LATENCY,
+        "epilogue_latency": epilogue.LATENCY,
         "latency": memory.latency,
         "rate": round(memory.bytes_per_cycle * 65536),
         "jitter": memory.jitter,
@@ -77,6 +80,7 @@ def header() -> str:
         "LoadMemory": isa.Memory,
         "VectorSource": isa.Source,
         "VectorConvert": isa.Convert,
+        "VectorReduce": isa.Reduce,
         "Error": Error,
         "ArrayState": ArrayState,
     }.items():

@@ -53,7 +53,8 @@ BAD = {
     "lanes": (make(Opcode.LOAD, row_bytes=N + 1), Error.ILLEGAL_OPERAND),
     "store address": (make(Opcode.STORE, address=DRAM_BYTES), Error.DRAM_RANGE),
     "store row": (make(Opcode.STORE, base=9999), Error.SCRATCHPAD_RANGE),
-    "unbuilt": (make(Opcode.VECTOR, convert=1, add=1), Error.UNBUILT),
+    "second operand": (make(Opcode.VECTOR, convert=1, add=1, second=9999), Error.SCRATCHPAD_RANGE),
+    "table": (make(Opcode.VECTOR, convert=1, table=1, table_number=15), Error.PARAMETER_RANGE),
     "deadlock": (make(Opcode.STORE, wait=8), Error.WATCHDOG),
     "no weights": (make(Opcode.MATMUL, channel_blocks=2), Error.WATCHDOG),
 }

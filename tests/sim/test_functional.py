@@ -104,7 +104,11 @@ def test_a_program_for_another_config_is_refused(rng):
         (make(Opcode.LOAD, row_bytes=N + 1), Error.ILLEGAL_OPERAND),
         (make(Opcode.STORE, wait=8), Error.WATCHDOG),
         (make(Opcode.MATMUL, keep=1), Error.ILLEGAL_OPERAND),
-        (make(Opcode.VECTOR, convert=1, add=1), Error.UNBUILT),
+        (make(Opcode.VECTOR, convert=1, add=1, second_parameters=99), Error.PARAMETER_RANGE),
+        (make(Opcode.VECTOR, convert=1, add=1, second=99999), Error.SCRATCHPAD_RANGE),
+        (make(Opcode.VECTOR, convert=1, table=1, table_number=15), Error.PARAMETER_RANGE),
+        (make(Opcode.VECTOR, source=1, convert=1, reduce=3, weights=600), Error.PARAMETER_RANGE),
+        (make(Opcode.LOAD, memory=Memory.LANES, base=600), Error.PARAMETER_RANGE),
     ],
 )
 def test_bad_instructions_name_themselves_and_leave_the_engine_usable(rng, instruction, code):

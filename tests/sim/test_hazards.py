@@ -57,6 +57,25 @@ def test_raw_war_and_waw_between_queues():
     assert found(store(0, 4, 1024), load(100, 4, 1040)) == []
 
 
+def test_what_a_vector_instruction_reads_besides_its_source():
+    lanes = load(250, 10, memory=Memory.LANES)
+    parameters = load(16, 8, memory=Memory.PARAMETERS)
+    assert found(lanes, copy(0, 10, 4)) == []
+    assert found(lanes, copy(0, 10, 4, table=1)) == [("lanes", 0, 1)]
+    assert found(lanes, copy(0, 10, 4, table=1, table_number=1)) == [("lanes", 0, 1)]
+    assert found(load(300, 10, memory=Memory.LANES), copy(0, 10, 4, table=1)) == []
+    weighted = {"reduce": 3, "convert": 1, "parameters": 9}
+    assert found(lanes, copy(0, 10, 4, weights=249, **weighted)) == []
+    assert found(lanes, copy(0, 10, 4, weights=250, **weighted)) == [("lanes", 0, 1)]
+    assert found(parameters, copy(0, 10, 4, add=1, second=20, second_parameters=1)) == []
+    assert found(parameters, copy(0, 10, 4, add=1, second=20, second_parameters=2)) == [
+        ("parameters", 0, 1)
+    ]
+    second = {"add": 1, "second": 20, "second_column_stride": 1}
+    assert found(load(23, 4), copy(0, 10, 4, **second)) == [("scratchpad", 0, 1)]
+    assert found(load(24, 4), copy(0, 10, 4, **second)) == []
+
+
 def test_a_queue_may_race_with_itself():
     assert found(load(0, 4), load(2, 4)) == [("scratchpad", 0, 1)]
     assert found(load(0, 4, signal=1), load(2, 4, wait=1)) == []

@@ -169,7 +169,14 @@ STOPS = {
         make(Opcode.STORE, address=DRAM_BYTES - 9, rows=4, dram_row_stride=3), Error.DRAM_RANGE,
     ),
     "store row": (make(Opcode.STORE, base=99_999), Error.SCRATCHPAD_RANGE),
-    "unbuilt": (make(Opcode.VECTOR, convert=1, add=1), Error.UNBUILT),
+    "second operand": (make(Opcode.VECTOR, convert=1, add=1, second=99_999),
+                       Error.SCRATCHPAD_RANGE),
+    "add's constants": (make(Opcode.VECTOR, convert=1, add=1, second_parameters=999),
+                        Error.PARAMETER_RANGE),
+    "table": (make(Opcode.VECTOR, convert=1, table=1, table_number=15), Error.PARAMETER_RANGE),
+    "weights": (make(Opcode.VECTOR, source=1, convert=1, reduce=3, weights=4000),
+                Error.PARAMETER_RANGE),
+    "load lane memory": (make(Opcode.LOAD, base=4095, memory=Memory.LANES), Error.PARAMETER_RANGE),
 }  # fmt: skip
 
 

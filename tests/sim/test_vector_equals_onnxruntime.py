@@ -17,22 +17,26 @@ FAR = 512
 """Where results go; operands lie below."""
 
 
-def onnx_runtime(operator, operands, domain="com.microsoft", **attributes):
-    """The operator's result on `operands`, arrays by name in order; the first is fed."""
+def onnx_runtime(operator, operands, domain="com.microsoft", fed=("x",), **attributes):
+    """The operator's result on `operands`, arrays by name in order; `fed` are no constants."""
     names = list(operands)
-    fed = helper.make_tensor_value_info(names[0], TensorProto.INT8, operands[names[0]].shape)
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.INT8, operands[name].shape) for name in fed
+    ]
     result = helper.make_tensor_value_info("y", TensorProto.INT8, None)
-    constants = [onnx.numpy_helper.from_array(operands[name], name) for name in names[1:]]
+    constants = [
+        onnx.numpy_helper.from_array(operands[name], name) for name in names if name not in fed
+    ]
     node = helper.make_node(operator, names, ["y"], domain=domain, **attributes)
     model = helper.make_model(
-        helper.make_graph([node], operator, [fed], [result], constants),
+        helper.make_graph([node], operator, inputs, [result], constants),
         opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)],
         ir_version=9,
     )
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    return session.run(None, {names[0]: operands[names[0]]})[0]
+    return session.run(None, {name: operands[name] for name in fed})[0]
 
 
 def quantisation(name, scale, zero_point):
@@ -137,4 +141,64 @@ def test_depthwise_convolution(rng):
         )  # fmt: skip
         engine.step(command)
         got = engine.scratchpad[FAR : FAR + expected[0].size].T.reshape(expected.shape)
+        np.testing.assert_array_equal(got, expected)
+
+
+def rounding_quantisations(rng, count):
+    """Scales of A, B and C, and zero points: ratios with ties everywhere, and any others."""
+    for number in range(count):
+        free = np.sort(scales(rng, 3))
+        step = np.float32(rng.uniform(0.01, 0.1))
+        related = [np.float32(step * rng.integers(1, 8) / k) for k in (8, 10)]
+        powers = np.exp2(rng.integers(-3, 0, 3)).astype(np.float32)
+        yield (free, (*related, step), powers)[number % 3], rng.integers(-128, 128, 3)
+
+
+def test_residual_add_of_every_pair(rng):
+    first, second = (x.astype(np.int8) for x in np.meshgrid(*[np.arange(-128, 128)] * 2))
+    for chosen, zeros in rounding_quantisations(rng, 60):
+        operands = {}
+        for name, scale, zero in zip("abc", chosen, zeros, strict=True):
+            operands |= {"a": {"a": first}, "b": {"b": second}, "c": {}}[name]
+            operands |= quantisation(name, scale, zero)
+        expected = onnx_runtime("QLinearAdd", operands, fed=("a", "b"))
+        constants = numerics.add_constants(tuple(chosen), tuple(zeros))
+        np.testing.assert_array_equal(numerics.residual_add(first, second, constants), expected)
+
+
+@pytest.mark.parametrize("swap", [0, 1])
+def test_the_add_of_a_vector_instruction(rng, swap):
+    for chosen, zeros in rounding_quantisations(rng, 12):
+        rows = rng.integers(-128, 128, (200, N)).astype(np.int8)
+        engine = engine_with(rows)
+        constants = numerics.add_constants(tuple(chosen), tuple(zeros))
+        packed = np.frombuffer(numerics.pack_add_constants(constants), np.uint8)
+        engine.parameters[PARAMETER_SUBROWS : 2 * PARAMETER_SUBROWS, :2] = packed.reshape(2, 8).T
+        engine.step(
+            make(Opcode.VECTOR, source=Source.SCRATCHPAD, columns=100, width=100, column_stride=1,
+                 step_x=1, add=1, swap=swap, second=100, second_column_stride=1,
+                 second_parameters=1, destination=FAR, destination_column_stride=1, low=-100,
+                 high=99)
+        )  # fmt: skip
+        pair = (rows[100:], rows[:100]) if swap else (rows[:100], rows[100:])
+        expected = np.clip(numerics.residual_add(*pair, constants), -100, 99)
+        np.testing.assert_array_equal(engine.scratchpad[FAR : FAR + 100], expected)
+
+
+def test_a_table_is_onnx_runtimes_sigmoid(rng):
+    for _ in range(20):
+        (x_scale, y_scale), (x_zero, y_zero) = scales(rng, 2), rng.integers(-128, 128, 2)
+        every = np.arange(-128, 128).astype(np.int8)
+        given = {**quantisation("x", x_scale, x_zero), **quantisation("y", y_scale, y_zero)}
+        table = onnx_runtime("QLinearSigmoid", {"x": every, **given})
+        x = rng.integers(-128, 128, (1, N, 10, 10)).astype(np.int8)
+        expected = onnx_runtime("QLinearSigmoid", {"x": x, **given})
+        engine = engine_with(x[0].reshape(N, -1).T)
+        engine.lanes[256:512] = table[:, None]
+        engine.step(
+            make(Opcode.VECTOR, source=Source.SCRATCHPAD, columns=100, width=100, column_stride=1,
+                 step_x=1, table=1, table_number=1, destination=FAR, destination_column_stride=1,
+                 low=-128, high=127)
+        )  # fmt: skip
+        got = engine.scratchpad[FAR : FAR + 100].T.reshape(expected.shape)
         np.testing.assert_array_equal(got, expected)

@@ -30,7 +30,10 @@ CHANNELS: tuple[Channel, ...] = ("AR", "R", "AW", "W", "B")
 BAD_WORDS = {
     "opcode": (b"\xff" * 64, Error.ILLEGAL_INSTRUCTION),
     "reserved bit": (isa.encode(make(Opcode.FENCE))[:63] + b"\x80", Error.ILLEGAL_INSTRUCTION),
-    "unbuilt": (isa.encode(make(Opcode.VECTOR, convert=1, add=1)), Error.UNBUILT),
+    "table": (
+        isa.encode(make(Opcode.VECTOR, convert=1, table=1, table_number=15)),
+        Error.PARAMETER_RANGE,
+    ),
 }
 RESET_LIMIT = 4 * WATCHDOG
 

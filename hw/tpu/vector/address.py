@@ -31,6 +31,11 @@ class Job(data.Struct):
     parameters: 12
     zero_point: signed(8)
     pad: signed(8)
+    add: 1
+    swap: 1
+    table: 1
+    table_number: 4
+    second_parameters: 12
     low: signed(8)
     high: signed(8)
 
@@ -41,6 +46,8 @@ class Position(data.Struct):
     row: isa.ROW_BITS
     """Source row; without meaning unless `inside`."""
     destination: isa.ROW_BITS
+    second: isa.ROW_BITS
+    """Row of the second operand of this output."""
     weights: WEIGHT_ROW_BITS
     """Row of the lane memory that multiplies the source row."""
     inside: 1
@@ -96,7 +103,8 @@ class PositionCounter(wiring.Component):
 
         found = {
             "row": self._row(m, op, ends, take, step),
-            "destination": self._destination(m, op, ends, take, step),
+            "destination": self._output_row(m, "destination", op, ends, take, step),
+            "second": self._output_row(m, "second", op, ends, take, step),
             "weights": self._weights(m, op, ends, take, step),
             "inside": self._image(m, op, ends, take, step),
             "last": ends.output,
@@ -168,23 +176,23 @@ class PositionCounter(wiring.Component):
                 m.d.sync += register.eq(following)
         return row
 
-    def _destination(self, m: Module, op, ends, take: Value, step: Value) -> Signal:
-        """The row that the output of this position goes to."""
-        destination, start = (
-            Signal(isa.ROW_BITS, name=name, reset_less=True)
-            for name in ("destination", "destination_start")
+    def _output_row(self, m: Module, name: str, op, ends, take: Value, step: Value) -> Signal:
+        """The row `name` of the output of this position."""
+        row, start = (
+            Signal(isa.ROW_BITS, name=each, reset_less=True) for each in (name, f"{name}_start")
         )
-        following = Signal(isa.ROW_BITS, name="destination_following")
+        following = Signal(isa.ROW_BITS, name=f"{name}_following")
+        row_stride = getattr(op, f"{name}_row_stride")
+        column_stride = getattr(op, f"{name}_column_stride")
         m.d.comb += following.eq(
-            Mux(ends.output_row, start, destination)
-            + Mux(ends.output_row, op.destination_row_stride, op.destination_column_stride)
+            Mux(ends.output_row, start, row) + Mux(ends.output_row, row_stride, column_stride)
         )
-        for register, moves in ((destination, ends.output), (start, ends.output_row)):
+        for register, moves in ((row, ends.output), (start, ends.output_row)):
             with m.If(take):
-                m.d.sync += register.eq(self.commands.p.op.destination)
+                m.d.sync += register.eq(self.commands.p.op[name])
             with m.Elif(step & moves):
                 m.d.sync += register.eq(following)
-        return destination
+        return row
 
     def _weights(self, m: Module, op, ends, take: Value, step: Value) -> Signal:
         """The lane memory's row: one after the other, again for each output."""
@@ -236,11 +244,17 @@ class PositionCounter(wiring.Component):
         requantise = op.convert == isa.Convert.REQUANTISE
         with m.If(requantise & (op.parameters >= config.parameter_entries)):
             m.d.comb += [fault.eq(Fault.PARAMETER_RANGE), detail.eq(op.parameters)]
+        with m.Elif(op.add & (op.second_parameters >= config.parameter_entries)):
+            m.d.comb += [fault.eq(Fault.PARAMETER_RANGE), detail.eq(op.second_parameters)]
+        with m.Elif(op.table & (op.table_number >= config.lane_rows // 256)):
+            m.d.comb += [fault.eq(Fault.PARAMETER_RANGE), detail.eq(op.table_number << 8)]
         with m.Elif(multiplies(op) & (found["weights"] >= config.lane_rows)):
             m.d.comb += [fault.eq(Fault.PARAMETER_RANGE), detail.eq(found["weights"])]
         with m.Elif(inside & (found["row"] >= row_limit)):
             m.d.comb += detail.eq(found["row"])
             m.d.comb += fault.eq(Mux(accumulators, Fault.ACCUMULATOR_RANGE, Fault.SCRATCHPAD_RANGE))
+        with m.Elif(op.add & found["last"] & (found["second"] >= config.scratchpad_rows)):
+            m.d.comb += [fault.eq(Fault.SCRATCHPAD_RANGE), detail.eq(found["second"])]
         with m.Elif(found["last"] & (found["destination"] >= config.scratchpad_rows)):
             m.d.comb += [fault.eq(Fault.SCRATCHPAD_RANGE), detail.eq(found["destination"])]
 
@@ -255,7 +269,8 @@ class PositionCounter(wiring.Component):
                 out.p.detail.eq(detail),
             ]
             m.d.sync += [
-                out.p[name].eq(found[name]) for name in ("row", "weights", "destination", "last", "final")
+                out.p[name].eq(found[name])
+                for name in ("row", "second", "weights", "destination", "last", "final")
             ]
             m.d.sync += [out.p.job[name].eq(getattr(op, name)) for name, _ in Job.as_shape()]
         with m.Elif(out.ready):

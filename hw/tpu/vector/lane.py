@@ -31,9 +31,6 @@ class Lane(wiring.Component):
     `enable` and `zero_point` are the requantiser's. `byte` and `reduce` are presented
     `requantiser.LATENCY` cycles after the operands they belong to; `result` stays from the cycle
     after that until the next valid `reduce`, and is the output when that was the window's last.
-
-    This is where the reserved operations belong: a residual add, a table and the sum and
-    multiply-accumulate reductions each take `value`, or replace what `best` keeps.
     """
 
     accumulator: In(signed(32))

@@ -49,9 +49,7 @@ class WindowSum(wiring.Component):
             product = Signal(signed(16), reset_less=True)
             total = Signal(signed(32), reset_less=True)
             m.d.comb += [
-                value.eq(
-                    Mux(self.summand.inside, self.row.word_select(lane, 8), self.summand.pad)
-                ),
+                value.eq(Mux(self.summand.inside, self.row.word_select(lane, 8), self.summand.pad)),
                 weight.eq(Mux(self.summand.multiply, self.weights.word_select(lane, 8), 1)),
             ]
             with m.If(self.enable[0]):
