@@ -86,7 +86,7 @@ def _transfer(i: Instruction, unit: int) -> list[Access]:
     store = i.opcode is Opcode.STORE
     found = [Access("dram", outside, store)]
     if i.memory != Memory.WEIGHTS:
-        name = _MEMORY_NAMES[i.memory]
+        name = _MEMORY_NAMES[Memory(i.memory)]
         found.append(Access(name, inside, not store))
     return found
 

@@ -114,7 +114,8 @@ def add_constants(
     inexact = (a | b | offset) & below
     if inexact or ratios >> ADD_RATIO_BITS or reach >> ADD_SUM_BITS - 2:
         raise ValueError(f"an add of scales {scales}, zero points {zero_points} is not exact")
-    return tuple(constant >> deep - ADD_FRACTION_BITS for constant in (a, b, offset))
+    drop = deep - ADD_FRACTION_BITS
+    return a >> drop, b >> drop, offset >> drop
 
 
 def residual_add(

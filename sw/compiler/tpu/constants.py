@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hw.tpu.config import PARAMETER_SUBROWS, TpuConfig
 from hw.tpu.program import Port
-from sw.compiler.tpu.layers import Convolution, Network
+from sw.compiler.tpu.layers import Convolution, Depthwise, MaxPool, Network
 
 
 def pack_weights(weights: NDArray[np.int8], array: int) -> NDArray[np.uint8]:
@@ -22,9 +22,19 @@ def pack_weights(weights: NDArray[np.int8], array: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(tiles).view(np.uint8).ravel()
 
 
-def pack_parameters(layer: Convolution, zero_point: int, array: int) -> NDArray[np.uint8]:
+def pack_lanes(weights: NDArray[np.int8], array: int) -> NDArray[np.uint8]:
+    """int8 `[kh, kw, c]` to rows of the lane memory `[c block][kh][kw][array]`."""
+    kh, kw, channels = weights.shape
+    full = np.zeros((kh, kw, -(-channels // array) * array), np.int8)
+    full[:, :, :channels] = weights
+    return full.reshape(kh, kw, -1, array).transpose(2, 0, 1, 3).copy().view(np.uint8).ravel()
+
+
+def pack_parameters(
+    layer: Convolution | Depthwise, zero_point: int, array: int
+) -> NDArray[np.uint8]:
     """Entries `[cout block][8][array]`: byte planes of folded int32 bias, then of float32 scale."""
-    channels = layer.weights.shape[3]
+    channels = layer.channels
     blocks = -(-channels // array)
     words = np.zeros((2, blocks * array), "<u4")
     words[0, :channels] = layer.correction(zero_point).view(np.uint32)
@@ -54,13 +64,14 @@ def lay_out(network: Network, config: TpuConfig, stored: set[str]) -> Memory:
     places: list[dict[str, int]] = [{}, {}]
     end = 0
     for layer in network.layers:
-        if not isinstance(layer, Convolution):
+        if isinstance(layer, MaxPool):
             continue
+        pack = pack_weights if isinstance(layer, Convolution) else pack_lanes
         zero_point = network.by_name[layer.input].zero_point
         for table, data in zip(
             places,
             (
-                pack_weights(layer.weights, config.array),
+                pack(layer.weights, config.array),
                 pack_parameters(layer, zero_point, config.array),
             ),
             strict=True,

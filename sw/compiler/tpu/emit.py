@@ -12,7 +12,7 @@ from hw.tpu.config import PARAMETER_SUBROWS, TpuConfig
 from hw.tpu.isa import Convert, Opcode, Reduce, Source
 from hw.tpu.isa import Memory as Target
 from sw.compiler.tpu.constants import Memory
-from sw.compiler.tpu.layers import Activation, Axis, Convolution, MaxPool, Network
+from sw.compiler.tpu.layers import Activation, Axis, Convolution, Depthwise, MaxPool, Network
 from sw.compiler.tpu.synchronise import Box, Operation, Space
 from sw.compiler.tpu.tile import MOST_ROWS, Tile
 
@@ -88,6 +88,7 @@ class Emitter:
             Space.SCRATCHPAD: config.scratchpad_rows,
             Space.ACCUMULATORS: config.accumulator_total_rows,
             Space.PARAMETERS: config.parameter_subrows,
+            Space.LANES: config.lane_rows,
             Space.DRAM: (memory.size - self.first_buffer) // config.array,
         }
 
@@ -173,7 +174,9 @@ class Emitter:
             address += lines * now * self.config.tile_bytes
             tiles -= lines * now
 
-    def parameters(self, layer: Convolution, first: int, last: int, entry: int, tag: int) -> None:
+    def parameters(
+        self, layer: Convolution | Depthwise, first: int, last: int, entry: int, tag: int
+    ) -> None:
         """LOAD parameters of output blocks `[first, last)` to entries from `entry` on."""
         n, each = self.config.array, PARAMETER_SUBROWS
         rows = (last - first) * each
@@ -188,6 +191,22 @@ class Emitter:
             "tag": tag,
         }
         self._append(Opcode.LOAD, fields, [], [Box(Space.PARAMETERS, entry * each, ((rows, 1),))])
+
+    def lanes(self, layer: Depthwise, first: int, last: int, row: int, tag: int) -> None:
+        """LOAD weights of channel blocks `[first, last)` to the lane memory from `row` on."""
+        n, taps = self.config.array, layer.kernel[0] * layer.kernel[1]
+        rows = (last - first) * taps
+        fields = {
+            "address": self.memory.weights[layer.name] + first * taps * n,
+            "dram_row_stride": n,
+            "rows": rows,
+            "row_bytes": n,
+            "base": row,
+            "row_stride": 1,
+            "memory": Target.LANES,
+            "tag": tag,
+        }
+        self._append(Opcode.LOAD, fields, [], [Box(Space.LANES, row, ((rows, 1),))])
 
     # --- array -------------------------------------------------------------------------------
 
@@ -271,18 +290,16 @@ class Emitter:
         self._append(Opcode.VECTOR, fields | conversion, reads, [view.box(block, block + 1, tile)])
 
     def pool(
-        self, layer: MaxPool, tile: Tile, region: Tile, block: int, source: View, target: View,
-        tag: int,
+        self, layer: Depthwise | MaxPool, tile: Tile, region: Tile, block: int, source: View,
+        target: View, reduction: dict[str, int], tag: int,
     ) -> None:  # fmt: skip
-        """VECTOR that pools a channel block of one image."""
+        """VECTOR over windows of a channel block of one image; `reduction` says what it does."""
         rows, columns = axes = self.network.axes(layer)
         window = Window.of(axes, tile, region)
         _, y, x = tile.sides
         origin = source.at(block, region.b0, region.y0, region.x0)
         fields = {
             "source": Source.SCRATCHPAD,
-            "convert": Convert.NONE,
-            "reduce": Reduce.MAX,
             "base": (origin + window.top * source.row + window.left) % isa.ROW_SPAN,
             "rows": y,
             "columns": x,
@@ -301,13 +318,18 @@ class Emitter:
             "destination": target.at(block, tile.b0, tile.y0, tile.x0),
             "destination_row_stride": target.row % isa.ROW_SPAN,
             "destination_column_stride": 1,
-            "low": -128,
-            "high": 127,
             "tag": tag,
         }
+        reads = [source.box(block, block + 1, region)]
+        if reduction["convert"] == Convert.REQUANTISE:
+            first = reduction["parameters"] * PARAMETER_SUBROWS
+            reads.append(Box(Space.PARAMETERS, first, ((PARAMETER_SUBROWS, 1),)))
+        if reduction["reduce"] == Reduce.MULTIPLY_ACCUMULATE:
+            taps = rows.kernel * columns.kernel
+            reads.append(Box(Space.LANES, reduction["weights"], ((taps, 1),)))
         self._append(
             Opcode.VECTOR,
-            fields,
-            [source.box(block, block + 1, region)],
+            fields | reduction,
+            reads,
             [target.box(block, block + 1, tile)],
         )

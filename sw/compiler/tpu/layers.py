@@ -94,12 +94,71 @@ class Convolution:
     def kernel(self) -> Pair:
         return self.weights.shape[0], self.weights.shape[1]
 
+    @property
+    def channels(self) -> int:
+        return self.weights.shape[3]
+
     def correction(self, zero_point: int) -> NDArray[np.int32]:
         """int32 `[cout]`: bias with the products of the input's `zero_point` folded in."""
         bias = np.int64(0) if self.bias is None else self.bias.astype(np.int64)
         return numerics.wrap_int32(
             bias - zero_point * self.weights.sum(axis=(0, 1, 2), dtype=np.int64)
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Depthwise:
+    """A convolution of each channel with a kernel of its own.
+
+    `output = clamp(requantise(sum((x - x_zero) * weights) + bias))`; padding reads as real zero.
+    `weights` int8 `[kh, kw, c]`, `scale` float32 and `bias` int32 `[c]` as in a `Convolution`.
+    Weights that are all one make an average (see `average_pool`), which needs no weight memory.
+    """
+
+    name: str
+    input: str
+    output: str
+    weights: NDArray[np.int8]
+    scale: NDArray[np.float32]
+    bias: NDArray[np.int32] | None = None
+    strides: Pair = (1, 1)
+    padding: Padding = ((0, 0), (0, 0))
+    low: int = numerics.INT8_MIN
+    high: int = numerics.INT8_MAX
+
+    @property
+    def kernel(self) -> Pair:
+        return self.weights.shape[0], self.weights.shape[1]
+
+    @property
+    def dilations(self) -> Pair:
+        return 1, 1
+
+    @property
+    def channels(self) -> int:
+        return self.weights.shape[2]
+
+    @property
+    def averages(self) -> bool:
+        """Whether all weights are one."""
+        return bool((self.weights == 1).all())
+
+    def correction(self, zero_point: int) -> NDArray[np.int32]:
+        """int32 `[c]`: bias with the products of the input's `zero_point` folded in."""
+        bias = np.int64(0) if self.bias is None else self.bias.astype(np.int64)
+        return numerics.wrap_int32(bias - zero_point * self.weights.sum((0, 1), dtype=np.int64))
+
+
+def average_pool(
+    name: str, source: Activation, result: Activation, window: Pair, strides: Pair = (1, 1),
+    padding: Padding = ((0, 0), (0, 0)),
+) -> Depthwise:  # fmt: skip
+    """The mean over windows, padding counted as zeros (QLinearGlobalAveragePool without)."""
+    channels = source.shape[3]
+    scale = numerics.pool_scale(source.scale, result.scale, prod(window))
+    weights = np.ones((*window, channels), np.int8)
+    scales = np.full(channels, scale, np.float32)
+    return Depthwise(name, source.name, result.name, weights, scales, None, strides, padding)
 
 
 @dataclass(frozen=True)
@@ -122,7 +181,7 @@ class MaxPool:
         return 1, 1
 
 
-Layer = Convolution | MaxPool
+Layer = Convolution | Depthwise | MaxPool
 
 
 def result_size(source: int, kernel: int, stride: int, dilation: int, padding: Pair) -> int:
@@ -198,6 +257,8 @@ class Network:
         channels = source.shape[3]
         if isinstance(layer, Convolution):
             channels = self._check_convolution(layer, source, where)
+        elif isinstance(layer, Depthwise):
+            self._check_channels(layer, channels, where)
         elif (source.scale, source.zero_point) != (result.scale, result.zero_point):
             raise CompileError(f"{where}: input and output must share scale and zero point")
         elif any(max(p) >= k for p, k in zip(layer.padding, layer.kernel, strict=True)):
@@ -222,18 +283,24 @@ class Network:
             raise CompileError(
                 f"{where}: weights take {weights.shape[2]} channels, input has {source.shape[3]}"
             )
-        channels = weights.shape[3]
+        Network._check_channels(layer, layer.channels, where)
+        if layer.scale is None and not layer.accumulators:
+            raise CompileError(f"{where}: a requantised output needs a scale")
+        return layer.channels
+
+    @staticmethod
+    def _check_channels(layer: Convolution | Depthwise, channels: int, where: str) -> None:
+        """What belongs to each output channel."""
+        if layer.weights.shape[-1] != channels or layer.weights.dtype != np.int8:
+            raise CompileError(f"{where}: weights must be int8, one kernel for each of {channels}")
         for what, values, dtype in (
             ("bias", layer.bias, np.int32),
             ("scale", layer.scale, np.float32),
         ):
             if values is not None and (values.shape != (channels,) or values.dtype != dtype):
                 raise CompileError(f"{where}: {what} must be {np.dtype(dtype)} [{channels}]")
-        if layer.scale is None and not layer.accumulators:
-            raise CompileError(f"{where}: a requantised output needs a scale")
         if not numerics.INT8_MIN <= layer.low <= layer.high <= numerics.INT8_MAX:
             raise CompileError(f"{where}: clamp [{layer.low}, {layer.high}] is no int8 range")
-        return channels
 
     def axes(self, layer: Layer) -> tuple[Axis, Axis]:
         """Rows and columns of a layer."""

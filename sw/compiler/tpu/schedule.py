@@ -11,12 +11,13 @@ needed by the MATMUL that empties it, at any queue depth, so that no program can
 from __future__ import annotations
 
 from hw.tpu.config import TpuConfig
-from hw.tpu.isa import Convert
+from hw.tpu.isa import Convert, Reduce
+from hw.tpu.numerics import INT8_MAX, INT8_MIN
 from sw.compiler.tpu.allocate import Placement, free_rows
 from sw.compiler.tpu.constants import Memory
 from sw.compiler.tpu.emit import Emitter, View, packed
-from sw.compiler.tpu.layers import CompileError, Convolution, MaxPool, Network
-from sw.compiler.tpu.parameters import ParameterSlots
+from sw.compiler.tpu.layers import CompileError, Convolution, Depthwise, MaxPool, Network
+from sw.compiler.tpu.parameters import LaneSlots, ParameterSlots
 from sw.compiler.tpu.plan import Group, Piece, Step, groups, resident_view
 from sw.compiler.tpu.stored import Stored
 from sw.compiler.tpu.synchronise import Operation
@@ -37,6 +38,7 @@ class _Scheduler:
         self.emitter = Emitter(network, config, memory)
         self.groups = [item for made in groups(network, config, placement) for item in made]
         self.parameters = ParameterSlots(config, self.groups)
+        self.lanes = LaneSlots(config, self.groups)
         self.stored = Stored(network, config)
         self.bank = 1
         self.places: dict[int, int] = {}
@@ -170,13 +172,36 @@ class _Scheduler:
                 view = resident_view(item, home.base)
             else:
                 view = packed(self._slot(group.number, plane, raw), block, tile)
-            if isinstance(layer, MaxPool):
-                self.emitter.pool(layer, tile, group.region, block, group.view, view, group.number)
+            if not isinstance(layer, Convolution):
+                self._pool(group, layer, step, view)
             else:
                 self._convert(group, layer, step, plane, raw, view)
             if layer.output in self.emitter.memory.buffers:
                 self.emitter.store(item, plane, block, tile, view, group.number)
                 self.stored.add(layer.output, block, tile)
+
+    def _pool(self, group: Group, layer: Depthwise | MaxPool, step: Step, view: View) -> None:
+        block = step.block
+        reduction = {"reduce": int(Reduce.MAX), "convert": int(Convert.NONE)}
+        reduction |= {"low": INT8_MIN, "high": INT8_MAX}
+        if isinstance(layer, Depthwise):
+            reduction = {
+                "reduce": int(Reduce.SUM if layer.averages else Reduce.MULTIPLY_ACCUMULATE),
+                "convert": int(Convert.REQUANTISE),
+                "parameters": self.parameters.entry(self.emitter, group, block),
+                "zero_point": self.network.by_name[layer.output].zero_point,
+                "pad": self.network.by_name[layer.input].zero_point,
+                "low": layer.low,
+                "high": layer.high,
+            }
+            if not layer.averages:
+                reduction["weights"] = self.lanes.entry(self.emitter, group, block)
+        self.emitter.pool(
+            layer, group.tile, group.region, block, group.view, view, reduction, group.number
+        )
+        if isinstance(layer, Depthwise):
+            self.parameters.prefetch(self.emitter)
+            self.lanes.prefetch(self.emitter)
 
     def _slot(self, layer: int, plane: int, raw: bool) -> int:
         """Base of the next output buffer of the layer's ring."""

@@ -45,6 +45,7 @@ class Space(enum.IntEnum):
     ACCUMULATORS = 1
     PARAMETERS = 2
     DRAM = 3
+    LANES = 4
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,15 @@
 import numpy as np
 
 from hw.tpu.config import PRESETS, TpuConfig
-from sw.compiler.tpu.layers import Activation, Convolution, MaxPool, Network, result_size
+from sw.compiler.tpu.layers import (
+    Activation,
+    Convolution,
+    Depthwise,
+    MaxPool,
+    Network,
+    average_pool,
+    result_size,
+)
 
 SIZES = {"tiny": 1500, "default": 4000, "large": 4000}
 """Most positions x channels of an activation, by preset: small enough to be quick."""
@@ -51,6 +59,27 @@ def make_pool(name, source, result, window, strides, padding):
     return layer, Activation(result, output, source.scale, source.zero_point)
 
 
+def make_depthwise(rng, name, source, result, kernel, strides, padding, average):
+    """A depthwise convolution or an average, and its output activation; None if it cannot be."""
+    shape = tuple(
+        result_size(source.shape[1 + i], kernel[i], strides[i], 1, padding[i]) for i in (0, 1)
+    )
+    if min(shape) < 1:
+        return None
+    channels = source.shape[3]
+    zero = int(rng.integers(-128, 128))
+    output = Activation(result, (source.shape[0], *shape, channels), 0.08, zero)
+    if average:
+        return average_pool(name, source, output, kernel, strides, padding), output
+    weights = rng.integers(-128, 128, (*kernel, channels), dtype=np.int8)
+    scale = rng.uniform(0.2, 2.0, channels) / (70 * np.sqrt(kernel[0] * kernel[1]))
+    bias = rng.integers(-3000, 3000, channels, dtype=np.int32)
+    clamp = {"low": int(rng.choice([-128, 0])), "high": int(rng.choice([127, 60]))}
+    scale = scale.astype(np.float32)
+    layer = Depthwise(name, source.name, result, weights, scale, bias, strides, padding, **clamp)
+    return layer, output
+
+
 def matmul_input(name, rows, depth, zero_point=0):
     return Activation(name, (1, 1, rows, depth), 0.1, zero_point)
 
@@ -85,6 +114,11 @@ def _layer(rng, number, source, final):
         return make_pool(
             name, source, result, window, _pair(rng, 1, 3), _padding(rng, window, (1, 1))
         )
+    if rng.integers(4) == 0:
+        window = ((3, 3), _pair(rng, 1, 5))[rng.integers(2)]
+        padding = _padding(rng, window, (1, 1))
+        average = bool(rng.integers(3) == 0)
+        return make_depthwise(rng, name, source, result, window, _pair(rng, 1, 3), padding, average)
     kernel = ((1, 1), (3, 3), _pair(rng, 1, 7), _pair(rng, 1, 4))[rng.integers(4)]
     dilations = (1, 1) if rng.integers(4) else _pair(rng, 1, 3)
     cout = int(rng.choice([1, 3, 4, 10, 16, 17, 33, 40, 70]))

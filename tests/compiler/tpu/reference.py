@@ -3,7 +3,7 @@
 import numpy as np
 
 from hw.tpu import numerics
-from sw.compiler.tpu.layers import Convolution
+from sw.compiler.tpu.layers import Convolution, Depthwise
 
 
 def run(network, inputs):
@@ -15,6 +15,8 @@ def run(network, inputs):
         result = network.by_name[layer.output]
         if isinstance(layer, Convolution):
             values[layer.output] = convolution(layer, x, zero, result)
+        elif isinstance(layer, Depthwise):
+            values[layer.output] = depthwise(layer, x, zero, result)
         else:
             values[layer.output] = windows(layer, x, -128, result.shape).max(0).astype(np.int8)
     return values
@@ -51,6 +53,20 @@ def convolution(layer, x, zero, result):
         total += (read - offset) @ tap
     if layer.accumulators:
         return numerics.wrap_int32(total)
+    if layer.bias is not None:
+        total += layer.bias
+    return np.clip(
+        numerics.requantise(numerics.wrap_int32(total), layer.scale, result.zero_point),
+        layer.low,
+        layer.high,
+    )
+
+
+def depthwise(layer, x, zero, result):
+    taps = layer.weights.astype(np.int64).reshape(-1, layer.weights.shape[2])
+    total = np.zeros(result.shape, np.int64)
+    for read, tap in zip(windows(layer, x, zero, result.shape), taps, strict=True):
+        total += (read - zero) * tap
     if layer.bias is not None:
         total += layer.bias
     return np.clip(
