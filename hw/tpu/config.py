@@ -94,6 +94,14 @@ class TpuConfig:
             if getattr(self, field_name) > most:
                 raise ConfigError(f"{field_name}={getattr(self, field_name)}: at most {most}")
 
+    def require_buildable(self) -> None:
+        """Raises `ConfigError` for sizes that simulators take but the hardware does not."""
+        if not _power_of_two(self.bank_rows):
+            raise ConfigError(
+                f"scratchpad_rows={self.scratchpad_rows} in {self.scratchpad_banks} banks: "
+                "hardware needs banks of a power of two rows"
+            )
+
     @property
     def bank_rows(self) -> int:
         """Rows of one scratchpad bank."""

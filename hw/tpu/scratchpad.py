@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In
 
-from hw.tpu.config import ConfigError, TpuConfig
+from hw.tpu.config import TpuConfig
 from hw.tpu.interfaces import RowRead, RowWrite
 
 
@@ -21,11 +21,7 @@ class Scratchpad(Component):
     """
 
     def __init__(self, config: TpuConfig) -> None:
-        if config.bank_rows & (config.bank_rows - 1):
-            raise ConfigError(
-                f"scratchpad_rows={config.scratchpad_rows} in {config.scratchpad_banks} banks: "
-                "hardware needs banks of a power of two rows"
-            )
+        config.require_buildable()
         self.config = config
         width = config.array * 8
         super().__init__(

@@ -9,7 +9,6 @@ import pytest
 import hw.tpu
 from hw.tpu.config import PRESETS, ConfigError, TpuConfig
 from hw.tpu.core import Tpu
-from hw.tpu.scratchpad import Scratchpad
 from sim.rtl import toolchain
 from sim.rtl.verilog import convert, source_key
 
@@ -45,4 +44,4 @@ def test_presets_generate_and_lint_clean(preset, tmp_path):
 
 def test_a_size_that_hardware_cannot_have_is_refused():
     with pytest.raises(ConfigError, match="power of two"):
-        Scratchpad(TpuConfig.parse("default,scratchpad_rows=12288"))
+        TpuConfig.parse("default,scratchpad_rows=12288").require_buildable()

@@ -107,7 +107,7 @@ class LoadUnit(Component):
             splitter.dram_base.eq(self.dram_base),
             splitter.dram_size.eq(self.dram_size),
             lanes_end.eq(transfer.lane + transfer.row_bytes),
-            bad.eq((lanes_end > config.array) | (transfer.memory > max(Memory))),
+            bad.eq(lanes_end > config.array),
             self.commands.ready.eq(segments.transfers.ready & contexts.w_rdy & ~stopped & ~illegal),
             take.eq(self.commands.valid & self.commands.ready),
             self.started.eq(take),
