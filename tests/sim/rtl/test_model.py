@@ -1,6 +1,7 @@
 """The native memory model and its checker, driven by a small copy engine."""
 
 import _thread
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -189,6 +190,15 @@ def test_waves(opened: Open, tmp_path: Path) -> None:
         opened(trace_path=tmp_path / "run.txt")
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell's background jobs ignore SIGINT; what they start would never see one."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_interrupt_leaves_the_model_usable(opened: Open) -> None:
     model = opened()
     threading.Timer(0.5, _thread.interrupt_main).start()
