@@ -57,4 +57,4 @@ class MemoryTiming:
             if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", number):
                 raise ValueError(f"memory timing {name}: not a number: {number!r}")
             values[name] = float(number) if "." in number else int(number)
-        return cls(**values)  # type: ignore[arg-type]
+        return cls(**values)  # type: ignore[arg-type]  # __post_init__ checks every value

@@ -98,8 +98,7 @@ class Bench:
         self.taken: list[int] = []
         self.weights: list[bytes] = []
         self.consumer = agents.Sink(dut, "instructions", ("payload",), stall, self.taken.append)
-        take = lambda row: self.weights.append(row.to_bytes(self.config.array, "little"))  # noqa: E731
-        loader = agents.Sink(dut, "weights", ("payload",), stall, take)
+        loader = agents.Sink(dut, "weights", ("payload",), stall, self._take_weights)
         self.agents = [
             self.bus,
             self.commands,
@@ -108,6 +107,9 @@ class Bench:
             self.consumer,
             loader,
         ]
+
+    def _take_weights(self, row: int) -> None:
+        self.weights.append(row.to_bytes(self.config.array, "little"))
 
     async def begin(self) -> None:
         dut = self.dut
