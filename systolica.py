@@ -313,6 +313,7 @@ from sw.runtime.checkpoint import meta_graph as _meta_graph
 from sw.runtime.checkpoint import saver as _saver
 from sw.runtime.checkpoint import state as _state
 from sw.runtime.config import SessionConfig
+from sw.runtime.quantization_report import QuantizationReport, quantization_report
 from sw.runtime.quantize import quantize
 from sw.runtime.report import ProgramReport, RunReport, run_report
 from sw.runtime.session import (

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hw.tpu import numerics
 from sw.compiler.tpu.specialise import like
@@ -85,6 +86,26 @@ def _quantisable(op: Operation) -> bool:
     weights = constant_value(op.inputs[1])
     constant_input = constant_value(op.inputs[0]) is not None
     return weights is not None and not constant_input and not op.attrs.get("transpose_a")
+
+
+def weight_codes(op: Operation) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """int8 weights of a quantisable op, output channels last (a transposed matrix turned), with
+    their scales. Raises `InvalidArgumentError` for weights that are not finite."""
+    weights = constant_value(op.inputs[1])
+    assert weights is not None
+    if op.attrs.get("transpose_b"):
+        weights = np.ascontiguousarray(weights.T)
+    try:
+        scale = numerics.weight_scales(weights)
+    except ValueError as error:
+        raise InvalidArgumentError(f"op {op.where()}: {error}", op) from None
+    return numerics.quantize(weights, scale), scale
+
+
+def rounded_weights(op: Operation) -> NDArray[np.float32]:
+    """The real values of `weight_codes`, in the layout of the op's own weights."""
+    real = numerics.dequantize(*weight_codes(op))
+    return real.T if op.attrs.get("transpose_b") else real
 
 
 def _is_bias(op: Operation, linear: Operation) -> bool:
@@ -194,20 +215,12 @@ class _Inserter:
     def _linear(self, chain: Chain) -> None:
         op = chain.linear
         x, parameters = self._enter(op.inputs[0])
-        weights = constant_value(op.inputs[1])
-        assert weights is not None
-        attrs = dict(op.attrs)
-        if attrs.pop("transpose_b", False):
-            weights = np.ascontiguousarray(weights.T)
-        attrs.pop("transpose_a", None)
-        try:
-            scale = numerics.weight_scales(weights)
-        except ValueError as error:
-            raise InvalidArgumentError(f"op {op.where()}: {error}", op) from None
+        attrs = {k: v for k, v in op.attrs.items() if not k.startswith("transpose_")}
+        codes, scale = weight_codes(op)
         self.scales[chain] = parameters[0] * scale
         name = op.inputs[1].op.name
         quantised = (
-            self._constant(numerics.quantize(weights, scale), f"{name}/quantized"),
+            self._constant(codes, f"{name}/quantized"),
             self._constant(scale, f"{name}/scale"),
             self._constant(np.zeros((), np.int8), f"{name}/zero_point"),
         )
