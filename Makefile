@@ -9,7 +9,7 @@ WARM_STAMP := $(VENV)/.warm-done
 TYPED := $(wildcard sw sim fpga)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test cosim faults lint format bench docs clean
+.PHONY: help setup tools demo test cosim faults kill lint format bench docs clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ cosim: setup ## N random programs (10000) on the Verilated core against the orac
 
 faults: setup ## bus errors, dead channels, resets and bad words, everywhere in some programs
 	@$(PY) -m tests.verification.faults --seed $(SEED)
+
+KILLS ?= 100
+kill: setup ## KILLS (100) times SIGKILL during training: the same weights in the end
+	@$(PY) -m tests.verification.kill -n $(KILLS) --seed $(SEED)
 
 lint: setup ## ruff (lint and format) and mypy
 	@$(PY) -m ruff check .

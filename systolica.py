@@ -12,6 +12,7 @@ from typing import Any
 
 from sw.graph import errors, image, layers, losses, metrics, nn
 from sw.graph import initializers as _initializers
+from sw.graph import log as logging
 from sw.graph import records as _records
 from sw.graph import regularizers as _regularizers
 from sw.graph import train as _train
@@ -323,6 +324,13 @@ from sw.runtime.session import (
     Session,
     get_default_session,
 )
+from sw.runtime.training import checkpoint_hook as _checkpoint_hook
+from sw.runtime.training import creators as _creators
+from sw.runtime.training import hook as _hook
+from sw.runtime.training import hooks as _hooks
+from sw.runtime.training import monitored as _monitored
+from sw.runtime.training import scaffold as _scaffold
+from sw.runtime.training import timer as _timer
 
 # TensorFlow's names where they are also Python's own: only this file spells them bare.
 bool = bool_
@@ -361,7 +369,28 @@ train = SimpleNamespace(
     **{name: getattr(_train, name) for name in _train.__all__},
     CheckpointReader=_bundle.CheckpointReader,
     NewCheckpointReader=_bundle.CheckpointReader,
+    CheckpointSaverHook=_checkpoint_hook.CheckpointSaverHook,
+    CheckpointSaverListener=_checkpoint_hook.CheckpointSaverListener,
+    ChiefSessionCreator=_creators.ChiefSessionCreator,
+    FeedFnHook=_hooks.FeedFnHook,
+    FinalOpsHook=_hooks.FinalOpsHook,
+    GlobalStepWaiterHook=_hooks.GlobalStepWaiterHook,
+    LoggingTensorHook=_hooks.LoggingTensorHook,
+    MonitoredSession=_monitored.MonitoredSession,
+    MonitoredTrainingSession=_monitored.MonitoredTrainingSession,
+    NanLossDuringTrainingError=_hooks.NanLossDuringTrainingError,
+    NanTensorHook=_hooks.NanTensorHook,
     Saver=_saver.Saver,
+    Scaffold=_scaffold.Scaffold,
+    SecondOrStepTimer=_timer.SecondOrStepTimer,
+    SessionRunArgs=_hook.SessionRunArgs,
+    SessionRunContext=_hook.SessionRunContext,
+    SessionRunHook=_hook.SessionRunHook,
+    SessionRunValues=_hook.SessionRunValues,
+    SingularMonitoredSession=_monitored.SingularMonitoredSession,
+    StepCounterHook=_hooks.StepCounterHook,
+    StopAtStepHook=_hooks.StopAtStepHook,
+    WorkerSessionCreator=_creators.WorkerSessionCreator,
     checkpoint_exists=_state.checkpoint_exists,
     export_meta_graph=_meta_graph.export_meta_graph,
     get_checkpoint_state=_state.get_checkpoint_state,

@@ -5,6 +5,7 @@ Blocked operations hold no lock but the queue's own, and wake when the queue is 
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
 from typing import Any
@@ -28,7 +29,9 @@ class FifoQueue:
         self.name, self.capacity, self.shapes = name, capacity, shapes
         self.closed = False
         self._dropping = False
-        self._pending = 0  # enqueues under way
+        self._pending: dict[int, deque[Element]] = {}  # what enqueues under way still have to put
+        self._tickets = itertools.count()
+        self._takers = 0  # dequeues under way
         self._cancelled: str | None = None
         self._items: deque[Element] = deque()
         self._changed = threading.Condition()
@@ -77,23 +80,24 @@ class FifoQueue:
             self._raise_cancelled()
             if self.closed:
                 raise CancelledError(f"queue {self.name!r} is closed")
-            self._pending += 1
+            ticket, mine = next(self._tickets), deque(elements)
+            self._pending[ticket] = mine
         try:
             with self._putting:
-                for element in elements:
-                    self._put(element)
+                while mine:
+                    self._put(mine)
         finally:
             with self._changed:
-                self._pending -= 1
+                del self._pending[ticket]
                 self._changed.notify_all()
 
-    def _put(self, element: Element) -> None:
+    def _put(self, elements: deque[Element]) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self._dropping or self._cancelled or self._room())
             self._raise_cancelled()
             if self._dropping:
                 raise CancelledError(f"queue {self.name!r} is closed and drops what waits")
-            self._items.append(element)
+            self._items.append(elements.popleft())
             self._changed.notify_all()
 
     def _ended(self) -> bool:
@@ -107,6 +111,8 @@ class FifoQueue:
         """`count` elements, waiting for them. Raises `OutOfRangeError` when the queue is closed
         with too few (which stay in it); with `up_to`, fewer but at least one are given then."""
         taken: list[Element] = []
+        with self._changed:
+            self._takers += 1
         with self._taking:
             try:
                 while len(taken) < count:
@@ -127,6 +133,9 @@ class FifoQueue:
                 with self._changed:
                     self._restore(taken)
                 raise
+            finally:
+                with self._changed:
+                    self._takers -= 1
         return taken
 
     def batch(self, elements: list[Element]) -> Element:
@@ -155,10 +164,63 @@ class FifoQueue:
         with self._changed:
             return len(self._items)
 
+    # --- saving ----------------------------------------------------------------------------------
+
+    def waiting_for_room(self) -> int:
+        """How many enqueues cannot go on."""
+        with self._changed:
+            if self._dropping or self._cancelled or self._room():
+                return 0
+            return len(self._pending)
+
+    def starved(self) -> int:
+        """How many dequeues cannot go on."""
+        with self._changed:
+            return 0 if self._cancelled or self._ended() or self._ready() else self._takers
+
+    def snapshot(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The queue as plain data and arrays. Elements that wait for room count as in it."""
+        with self._changed:
+            elements = [*self._items, *(e for left in self._pending.values() for e in left)]
+            data = {"closed": self.closed, "count": len(elements), **self._extra()}
+        arrays: dict[str, Any] = {}
+        for at, parts in enumerate(zip(*elements, strict=True)):
+            if len({p.shape for p in parts}) == 1:
+                arrays[f"{at}"] = np.stack(parts)
+            else:
+                arrays.update({f"{at}/{i}": part for i, part in enumerate(parts)})
+        return {**data, "components": len(elements[0]) if elements else 0}, arrays
+
+    def restore(self, data: dict[str, Any], arrays: dict[str, Any]) -> None:
+        """Become what `snapshot` saw."""
+        components = []
+        for at in range(data["components"]):
+            whole = arrays.get(f"{at}")
+            if whole is None:
+                components.append([arrays[f"{at}/{i}"] for i in range(data["count"])])
+            else:
+                components.append([np.asarray(part) for part in whole])
+        with self._changed:
+            self.closed = data["closed"]
+            self._items = deque(zip(*components, strict=True))
+            self._set_extra(data)
+
+    def _extra(self) -> dict[str, Any]:
+        """What a kind of queue has besides its elements."""
+        return {}
+
+    def _set_extra(self, data: dict[str, Any]) -> None:
+        """Take it over."""
+
 
 class ShuffleQueue(FifoQueue):
     """Elements come out in random order; `least` stay in until the queue is closed, so that there
-    is something to choose from."""
+    is something to choose from.
+
+    The choice is among the `least` + 1 that came first, however many there are: the order then
+    depends on the seed alone, not on how fast the queue is filled. With `least` 0 it is among all
+    that are there.
+    """
 
     def __init__(
         self,
@@ -172,12 +234,19 @@ class ShuffleQueue(FifoQueue):
         self._least, self._random = least, random
 
     def _ready(self) -> bool:
-        return len(self._items) > (0 if self.closed else self._least)
+        return len(self._items) > (0 if self._ended() else self._least)
 
     def _take(self) -> Element:
-        at = int(self._random.integers(len(self._items)))
-        self._items[at], self._items[-1] = self._items[-1], self._items[at]
-        return self._items.pop()
+        window = min(self._least + 1, len(self._items)) if self._least else len(self._items)
+        at = int(self._random.integers(window))
+        self._items[at], self._items[0] = self._items[0], self._items[at]
+        return self._items.popleft()
+
+    def _extra(self) -> dict[str, Any]:
+        return {"random": self._random.bit_generator.state}
+
+    def _set_extra(self, data: dict[str, Any]) -> None:
+        self._random.bit_generator.state = data["random"]
 
 
 class PaddingQueue(FifoQueue):

@@ -102,6 +102,21 @@ class _Files:
         """The session is closed."""
         self.close()
 
+    def snapshot(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Which file is open, and where in it."""
+        place = None if self._file is None else [self._path, self._count, self._file.tell()]
+        return {"place": place, "records": self.records, "units": self.units}, {}
+
+    def restore(self, data: dict[str, Any], arrays: dict[str, Any]) -> None:
+        """Open the file again and go on there."""
+        self.records, self.units = data["records"], data["units"]
+        if data["place"] is not None:
+            path, count, at = data["place"]
+            self._open(path)
+            assert self._file is not None
+            self._file.seek(at)
+            self._count = count
+
 
 def _made(state: OpState, kind: str, sizes: Any, shared_name: str) -> _Files:
     files: _Files = state.container.resource(shared_name, lambda: _Files(kind, sizes))

@@ -5,6 +5,13 @@ from sw.graph.train.adagrad import AdagradOptimizer, ProximalAdagradOptimizer
 from sw.graph.train.adam import AdamOptimizer
 from sw.graph.train.coordinator import Coordinator
 from sw.graph.train.ftrl import FtrlOptimizer
+from sw.graph.train.global_step import (
+    assert_global_step,
+    create_global_step,
+    get_global_step,
+    get_or_create_global_step,
+    global_step,
+)
 from sw.graph.train.gradient_descent import GradientDescentOptimizer
 from sw.graph.train.input import (
     batch,
@@ -48,11 +55,16 @@ __all__ = [
     "QueueRunner",
     "RMSPropOptimizer",
     "add_queue_runner",
+    "assert_global_step",
     "batch",
     "batch_join",
     "cosine_decay",
     "cosine_decay_restarts",
+    "create_global_step",
     "exponential_decay",
+    "get_global_step",
+    "get_or_create_global_step",
+    "global_step",
     "input_producer",
     "inverse_time_decay",
     "limit_epochs",

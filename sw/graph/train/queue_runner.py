@@ -68,12 +68,15 @@ class QueueRunner:
 
     def _run(self, sess: Any, op: Any, coord: Coordinator | None) -> None:
         ended = False
+        gate, name = sess.container.gate, self.queue.queue_ref.op.attrs["shared_name"]
         try:
-            while not ended and (coord is None or not coord.should_stop()):
-                try:
-                    sess.run(op)
-                except self._ends:
-                    ended = True
+            with gate.filling(name):
+                while not ended and (coord is None or not coord.should_stop()):
+                    try:
+                        with gate.run(name):
+                            sess.run(op)
+                    except self._ends:
+                        ended = True
         except Exception as error:
             if getattr(sess, "closed", False):
                 ended = True

@@ -3,7 +3,8 @@
 `PREFIX.index` is sealed JSON: the version, the shards with their SHA-256, and for each tensor its
 shard, dtype, shape and SHA-256. It is written last: without it the shards are nothing, so a
 write that was cut short leaves no checkpoint. Values whose dtype safetensors does not know are
-stored as integers of the same size.
+stored as integers of the same size. The state of a session beside its variables (see
+`sw.graph.state.Container.snapshot`) is a shard of its own, with its plain data in the index.
 """
 
 from __future__ import annotations
@@ -40,26 +41,38 @@ def _stored(array: Any) -> Any:
     return solid if kind is None else np.atleast_1d(solid).view(kind)
 
 
-def write(prefix: str, shards: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Write the arrays, one file per mapping; the files written, the index last."""
+def _entry(shard: int, array: Any) -> dict[str, Any]:
+    return {
+        "shard": shard,
+        "dtype": as_dtype(array.dtype).name,
+        "shape": list(array.shape),
+        "sha256": digest(_stored(array).tobytes()),
+    }
+
+
+def write(
+    prefix: str,
+    shards: Sequence[Mapping[str, Any]],
+    session: tuple[Any, Mapping[str, Any]] | None = None,
+) -> list[str]:
+    """Write the arrays, one file per mapping, and the session's state if it is given; the files
+    written, the index last."""
     files: list[str] = []
-    tensors: dict[str, Any] = {}
+    entries: list[dict[str, Any]] = []
     sums: list[str] = []
-    for number, values in enumerate(shards):
-        path = shard_path(prefix, number, len(shards))
+    everything = [*shards, *([] if session is None else [session[1]])]
+    for number, values in enumerate(everything):
+        path = shard_path(prefix, number, len(everything))
         arrays = {name: np.asarray(value) for name, value in values.items()}
         data = save({name: _stored(array) for name, array in arrays.items()})
         write_atomically(path, data)
         files.append(path)
         sums.append(digest(data))
-        for name, array in arrays.items():
-            tensors[name] = {
-                "shard": number,
-                "dtype": as_dtype(array.dtype).name,
-                "shape": list(array.shape),
-                "sha256": digest(_stored(array).tobytes()),
-            }
-    content = {"version": VERSION, "shards": sums, "tensors": tensors}
+        entries.append({n: _entry(number, array) for n, array in arrays.items()})
+    content: dict[str, Any] = {"version": VERSION, "shards": sums}
+    content["tensors"] = {n: e for entry in entries[: len(shards)] for n, e in entry.items()}
+    if session is not None:
+        content["session"] = {"data": session[0], "tensors": entries[-1]}
     write_atomically(index_path(prefix), seal(content))
     return [*files, index_path(prefix)]
 
@@ -82,6 +95,7 @@ class CheckpointReader:
             )
         self._sums: list[str] = content["shards"]
         self._tensors: dict[str, Any] = content["tensors"]
+        self._session: dict[str, Any] | None = content.get("session")
         self._loaded: dict[int, dict[str, Any]] = {}
 
     def get_variable_to_shape_map(self) -> dict[str, list[int]]:
@@ -103,6 +117,17 @@ class CheckpointReader:
             near = [n for n in self._tensors if name.lower() in n.lower() or n in name][:3]
             hint = f"; it has {', '.join(near)}" if near else ""
             raise NotFoundError(f"the checkpoint {self.prefix!r} has no tensor {name!r}{hint}")
+        return self._value(name, entry)
+
+    def get_session_state(self) -> tuple[Any, dict[str, Any]] | None:
+        """The state of the session beside its variables, for `Container.restore`; None when it
+        was not saved."""
+        if self._session is None:
+            return None
+        entries = self._session["tensors"].items()
+        return self._session["data"], {name: self._value(name, e) for name, e in entries}
+
+    def _value(self, name: str, entry: Any) -> np.ndarray[Any, Any]:
         stored = self._shard(entry["shard"]).get(name)
         if stored is None or digest(np.ascontiguousarray(stored).tobytes()) != entry["sha256"]:
             raise DataLossError(f"tensor {name!r} of {self.prefix!r} is damaged")
@@ -127,6 +152,7 @@ class CheckpointReader:
             self._shard(number)
         for name in self._tensors:
             self.get_tensor(name)
+        self.get_session_state()
 
     def debug_string(self) -> str:
         """One line per tensor: name, dtype, shape, bytes."""

@@ -11,13 +11,22 @@ from typing import Any
 
 from sw.graph.errors import DataLossError, NotFoundError
 
+_TEMPORARY = ".tmp-"
+
+
+def remove_leftovers(directory: str) -> None:
+    """Remove what writers left that were killed. Nobody may be writing to the directory."""
+    for name in os.listdir(directory) if os.path.isdir(directory) else []:
+        if name.startswith(_TEMPORARY):
+            os.unlink(os.path.join(directory, name))
+
 
 def write_atomically(path: str, data: bytes) -> None:
     """Replace the file by `data`: written beside it, flushed to the disk, then renamed. Whatever
     happens in between, `path` holds the old content or the new one."""
     directory = os.path.dirname(path) or "."
     os.makedirs(directory, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".tmp-", dir=directory)
+    handle, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=directory)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

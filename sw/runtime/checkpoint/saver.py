@@ -104,10 +104,14 @@ class Saver:
         meta_graph_suffix: str = "meta",
         write_meta_graph: bool = True,
         write_state: bool = True,
+        session_state: bool = False,
     ) -> str:
         """Write a checkpoint; its path, `save_path` with "-step" when `global_step` (a number, a
         tensor or a variable) is given. Raises `FailedPreconditionError` naming a variable without
-        a value."""
+        a value.
+
+        With `session_state` the checkpoint also holds the counters of random ops, local variables,
+        and what is in queues and readers: a run that is restored from it goes on bit for bit."""
         self.build()
         if not os.path.basename(save_path):
             raise InvalidArgumentError(f"save_path {save_path!r} names a directory, not a file")
@@ -115,8 +119,12 @@ class Saver:
         if global_step is not None:
             plain = isinstance(global_step, (int, np.integer))
             prefix = f"{save_path}-{int(global_step if plain else sess.run(global_step))}"
+        state = None
+        if session_state:
+            own = [v.op.attrs["shared_name"] for v in self._variables.values()]
+            state = sess.container.snapshot(own)
         values = sess.run({n: v.value() for n, v in self._variables.items()})
-        write(prefix, self._shards(values))
+        write(prefix, self._shards(values), state)
         if write_meta_graph:
             export_meta_graph(f"{prefix}.{meta_graph_suffix}", graph=self._graph)
         self._kept = [entry for entry in self._kept if entry[0] != prefix]
@@ -147,12 +155,14 @@ class Saver:
                 gone.append(path)
         return gone
 
-    def restore(self, sess: Any, save_path: str) -> None:
+    def restore(self, sess: Any, save_path: str, session_state: bool = False) -> None:
         """Set the variables to the values of a checkpoint, which are all checked before the first
-        is set. Raises `NotFoundError`, `DataLossError`, or `ShapeError` and `DTypeError` naming
-        the variable that does not fit."""
+        is set; with `session_state` also what else `save` wrote of the session. Raises
+        `NotFoundError`, `DataLossError`, or `ShapeError` and `DTypeError` naming the variable that
+        does not fit."""
         self.build()
         reader = CheckpointReader(save_path)
+        state = reader.get_session_state() if session_state else None
         values: list[tuple[Variable, Any]] = []
         for name, variable in self._variables.items():
             value = reader.get_tensor(name)
@@ -169,12 +179,16 @@ class Saver:
                 value = value.reshape(variable.shape.sizes())
             values.append((variable, value))
         load_values(sess, values)
+        if state is not None:
+            sess.container.restore(*state)
 
-    def restore_latest(self, sess: Any, checkpoint_dir: str) -> str | None:
+    def restore_latest(
+        self, sess: Any, checkpoint_dir: str, session_state: bool = False
+    ) -> str | None:
         """Restore the newest whole checkpoint of a directory; its path, or None without one."""
         found = latest_checkpoint(checkpoint_dir)
         if found is not None:
-            self.restore(sess, found)
+            self.restore(sess, found, session_state)
             state = get_checkpoint_state(checkpoint_dir)
             self.recover_last_checkpoints(state.all_model_checkpoint_paths if state else [])
         return found
