@@ -401,7 +401,10 @@ train = SimpleNamespace(
 )
 
 # Names whose modules bring the core's description along, which few users need.
-_LATER = {"compile": ("sw.compiler.tpu.ahead", "compile_graph")}
+_LATER = {
+    "compile": ("sw.compiler.tpu.ahead", "compile_graph"),
+    "export_onnx": ("sw.runtime.export", "export_onnx"),
+}
 
 
 def __getattr__(name: str) -> Any:

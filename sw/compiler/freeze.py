@@ -13,11 +13,14 @@ from sw.graph.graph import Graph
 from sw.graph.operation import Operation
 from sw.graph.tensor import Tensor
 
+KEPT = ("placeholder_with_default", "dequantize_linear")
+"""Ops of constants that stay: what can still be fed, and how a quantised weight is stored."""
+
 
 def freeze(unit: Unit, values: Mapping[str, Any]) -> Unit:
     """What the fetches need, with each `read_variable` op a constant from `values` (by op name)
-    and what depends on constants alone computed. Names and devices stay; a
-    `placeholder_with_default` stays too, so that it can still be fed.
+    and what depends on constants alone computed. Names and devices stay, and so do the ops of
+    `KEPT`.
 
     >>> from sw.compiler.unit import render
     >>> g = Graph()
@@ -47,6 +50,6 @@ def freeze(unit: Unit, values: Mapping[str, Any]) -> Unit:
 
 
 def _constant(op: Operation, inputs: tuple[Tensor, ...], controls: tuple[Operation, ...]) -> bool:
-    pure = not (op.op_def.stateful or controls or op.type == "placeholder_with_default")
+    pure = not (op.op_def.stateful or controls or op.type in KEPT)
     computable = op.op_def.kernel is not None and len(op.outputs) == 1
     return pure and computable and bool(inputs) and all(t.op.type == "const" for t in inputs)

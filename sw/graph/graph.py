@@ -54,7 +54,8 @@ class GraphKeys:
 
 
 class Graph:
-    """A dataflow graph. `seed` is the graph-level random seed; `finalized` forbids new ops."""
+    """A dataflow graph. `seed` is the graph-level random seed; `finalized` forbids new ops.
+    `inputs` and `outputs` name the tensors of an imported model (`st.import_onnx`)."""
 
     def __init__(self) -> None:
         self.seed: int | None = None
@@ -68,6 +69,9 @@ class Graph:
         # what `variable_scope` keeps: variables by full name, open scopes
         self.variable_store: dict[str, Any] = {}
         self.variable_scopes: list[Any] = []
+        # what an imported model calls its own: tensors to feed and to fetch, by name
+        self.inputs: dict[str, Tensor] = {}
+        self.outputs: dict[str, Tensor] = {}
 
     # --- making ops ---------------------------------------------------------------------------
 

@@ -1,0 +1,151 @@
+"""ONNX export: every exported operation runs in ONNX Runtime and gives what ours gives; int8 graphs
+give the same bytes."""
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+import systolica as st
+from sw.graph.onnx.export import RULES
+from sw.runtime.export import export_onnx
+from tests.runtime.export_cases import CASES, IMAGE
+
+Array = np.ndarray[Any, Any]
+
+
+def runtime(model: onnx.ModelProto, feeds: dict[str, Array]) -> list[Array]:
+    """The model's outputs, after the standard's own checker has read it."""
+    onnx.checker.check_model(model, full_check=True)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    out: list[Array] = session.run(None, feeds)
+    return out
+
+
+def test_every_rule_has_a_case() -> None:
+    """Also bias_add, which convolutions take along."""
+    assert not set(RULES) - set(CASES)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["sizes", "batch"])
+@pytest.mark.parametrize("name", CASES)
+def test_each_operation(name: str, known: bool) -> None:
+    """On a plain input and behind a pool, which leaves images NCHW; of known or unknown batch."""
+    build, value = CASES[name].build, CASES[name].value
+    if name == "squeeze all" and not known:
+        with pytest.raises(st.errors.InvalidArgumentError, match="rank is not known"):
+            export_onnx(build(st.placeholder(st.float32, (None, 9, 8, 6))))
+        return
+    shape = IMAGE if known else (None, *IMAGE[1:])
+    x = st.placeholder(st.float32, shape, name="x")
+    a = value(*IMAGE)
+    outputs = [build(x), build(st.nn.max_pool(x, 1, 1, "VALID"))]
+    with st.Session() as session:
+        expected = session.run(outputs, {x: a})
+        model = export_onnx(outputs, output_names=["plain", "image"])
+    found = runtime(model, {"x": a})
+    for ours, theirs in zip(expected, found, strict=True):
+        assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
+        np.testing.assert_allclose(theirs, ours, rtol=2e-4, atol=2e-5)
+
+
+@pytest.fixture(autouse=True)
+def graph() -> Any:
+    with st.Graph().as_default() as made:
+        yield made
+
+
+def network(x: Any, rng: np.random.Generator) -> Any:
+    """Convolutions with and without bias and activation, pools, a residual branch that stays
+    float, a flattened map, dense layers."""
+
+    def weights(*shape: int) -> Any:
+        spread = np.sqrt(2 / np.prod(shape[:-1]))
+        return st.Variable((rng.normal(size=shape) * spread).astype("f"))
+
+    def bias(size: int) -> Any:
+        return st.Variable(rng.normal(size=size).astype("f") / 4)
+
+    h = st.nn.relu(st.nn.bias_add(st.nn.conv2d(x, weights(3, 3, 3, 16), 1, "SAME"), bias(16)))
+    h = st.nn.max_pool(h, 2, 2, "VALID")
+    h = st.nn.relu6(st.nn.conv2d(h, weights(3, 3, 16, 24), 2, "SAME") + bias(24))
+    h = st.nn.conv2d(h, weights(1, 1, 24, 8), 1, "VALID")
+    h = st.reshape(h, [-1, 4 * 4 * 8])
+    h = st.nn.relu(st.matmul(h, weights(128, 32)) + bias(32))
+    return st.matmul(h, weights(32, 10), name="logits")
+
+
+def test_a_network_with_variables(rng: np.random.Generator, tmp_path: Any) -> None:
+    """To a file, under chosen names; only the border is transposed."""
+    x = st.placeholder(st.float32, [None, 16, 16, 3], name="x")
+    y = network(x, rng)
+    a = rng.normal(size=(5, 16, 16, 3)).astype("f")
+    with st.Session() as session:
+        session.run(st.global_variables_initializer())
+        expected = session.run(y, {x: a})
+        st.export_onnx(y, tmp_path / "net.onnx", input_names=["image"], output_names=["scores"])
+    model = onnx.load(tmp_path / "net.onnx")
+    assert sum(node.op_type == "Transpose" for node in model.graph.node) == 2
+    assert not {"Add", "Identity"} & {node.op_type for node in model.graph.node}
+    (found,) = runtime(model, {"image": a})
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def codes_of(model: onnx.ModelProto) -> list[str]:
+    """The names of all int8 activations."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    found = [n.input[0] for n in model.graph.node if n.op_type == "DequantizeLinear"]
+    return list(dict.fromkeys(name for name in found if name not in weights))
+
+
+@pytest.mark.parametrize("method", ["minmax", "mse"])
+def test_int8_graphs_give_the_same_bytes(rng: np.random.Generator, method: str) -> None:
+    """Every int8 tensor of a quantised network, by the TPU and by ONNX Runtime's integer kernels
+    (all its fusions on): not one byte differs."""
+    x = st.placeholder(st.float32, [None, 16, 16, 3], name="x")
+    y = network(x, rng)
+    a = rng.normal(size=(20, 16, 16, 3)).astype("f")
+    with st.Session() as session:
+        session.run(st.global_variables_initializer())
+        quantised = st.quantize(y, [{x: a}], method=method)
+    model = export_onnx("logits:0", graph=quantised)
+    assert {node.op_type for node in model.graph.node} == {
+        "Transpose", "QuantizeLinear", "DequantizeLinear", "Conv", "Relu", "Clip", "MaxPool",
+        "Reshape", "Gemm", "MatMul",
+    }  # fmt: skip
+    names = [
+        op.outputs[0].name for op in quantised.get_operations() if op.type == "quantize_linear"
+    ]
+    with st.Session(graph=quantised) as session:
+        *ours, logits = session.run([*names, "logits:0"], {"x:0": a})
+        assert not session.fallback
+    plain = runtime(model, {"x": a})[0]
+    np.testing.assert_array_equal(plain, logits)
+    wanted = export_onnx(names, graph=quantised)
+    compared = 0
+    for name, mine, theirs in zip(names, ours, runtime(wanted, {"x": a}), strict=True):
+        np.testing.assert_array_equal(theirs, mine, err_msg=name)
+        compared += mine.size
+    assert compared > 100_000
+
+
+def test_refusals(rng: np.random.Generator) -> None:
+    x = st.placeholder(st.float32, [4], name="x")
+    v = st.Variable(np.ones(4, np.float32))
+    with pytest.raises(st.errors.UnimplementedError, match="'sorted'.*no argsort"):
+        export_onnx(st.get_default_graph().apply("argsort", x, name="sorted"))
+    with pytest.raises(st.errors.InvalidArgumentError, match="needs a session"):
+        export_onnx(x * v)
+    with pytest.raises(st.errors.InvalidArgumentError, match="2 different names are needed"):
+        export_onnx([x * 2.0, x * 3.0], output_names=["a"])
+    with pytest.raises(st.errors.InvalidArgumentError, match="is an operation"):
+        export_onnx([x * 2.0, st.no_op()])
+    with pytest.raises(st.errors.InvalidArgumentError, match="names no outputs"):
+        export_onnx(st.get_default_graph())
