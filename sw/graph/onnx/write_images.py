@@ -139,7 +139,9 @@ def product(w: Writer, op: Operation) -> None:
             end = behind[0]
             inputs.append(w.plain(behind[1]))
             w.done.add(end)
-        flags: dict[str, Any] = {f"trans{side}": 1 for side, on in zip("AB", turned, strict=True) if on}
+        flags: dict[str, Any] = {
+            f"trans{side}": 1 for side, on in zip("AB", turned, strict=True) if on
+        }
         w.result("Gemm", inputs, end.outputs[0], **flags)
         return
     names = []

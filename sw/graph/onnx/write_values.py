@@ -158,7 +158,7 @@ def arg(w: Writer, op: Operation) -> None:
     kind = "ArgMax" if op.type == "argmax" else "ArgMin"
     rank = op.inputs[0].shape.rank or 0
     names = [w.plain(op.inputs[0])]
-    attrs = {"axis": axis_of(int(op.attrs["axis"]), rank, False), "keepdims": 0}
+    attrs: dict[str, Any] = {"axis": axis_of(int(op.attrs["axis"]), rank, False), "keepdims": 0}
     if op.outputs[0].dtype.name == "int64":
         w.result(kind, names, op.outputs[0], **attrs)
         return
