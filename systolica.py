@@ -58,6 +58,7 @@ from sw.graph.initializers import Zeros as zeros_initializer
 from sw.graph.initializers import glorot_normal as glorot_normal_initializer
 from sw.graph.initializers import glorot_uniform as glorot_uniform_initializer
 from sw.graph.operation import Operation
+from sw.graph.ops import summaries as _summaries
 from sw.graph.ops.activations import sigmoid, tanh
 from sw.graph.ops.arithmetic import (
     abs_,
@@ -278,6 +279,14 @@ from sw.graph.ops.sorting import (
     unique,
     unique_with_counts,
 )
+from sw.graph.ops.summaries import (
+    audio_summary,
+    histogram_summary,
+    image_summary,
+    merge_all_summaries,
+    merge_summary,
+    scalar_summary,
+)
 from sw.graph.ops.variables import (
     Variable,
     assign,
@@ -324,12 +333,14 @@ from sw.runtime.session import (
     Session,
     get_default_session,
 )
+from sw.runtime.summary import writer as _writer
 from sw.runtime.training import checkpoint_hook as _checkpoint_hook
 from sw.runtime.training import creators as _creators
 from sw.runtime.training import hook as _hook
 from sw.runtime.training import hooks as _hooks
 from sw.runtime.training import monitored as _monitored
 from sw.runtime.training import scaffold as _scaffold
+from sw.runtime.training import summary_hooks as _summary_hooks
 from sw.runtime.training import timer as _timer
 
 # TensorFlow's names where they are also Python's own: only this file spells them bare.
@@ -365,6 +376,17 @@ contrib = SimpleNamespace(
         xavier_initializer_conv2d=_initializers.xavier,
     )
 )
+summary = SimpleNamespace(
+    FileWriter=_writer.FileWriter,
+    FileWriterCache=_writer.FileWriterCache,
+    audio=_summaries.audio,
+    histogram=_summaries.histogram,
+    image=_summaries.image,
+    merge=_summaries.merge,
+    merge_all=_summaries.merge_all,
+    scalar=_summaries.scalar,
+    text=_summaries.text,
+)
 train = SimpleNamespace(
     **{name: getattr(_train, name) for name in _train.__all__},
     CheckpointReader=_bundle.CheckpointReader,
@@ -380,6 +402,7 @@ train = SimpleNamespace(
     MonitoredTrainingSession=_monitored.MonitoredTrainingSession,
     NanLossDuringTrainingError=_hooks.NanLossDuringTrainingError,
     NanTensorHook=_hooks.NanTensorHook,
+    ProfilerHook=_summary_hooks.ProfilerHook,
     Saver=_saver.Saver,
     Scaffold=_scaffold.Scaffold,
     SecondOrStepTimer=_timer.SecondOrStepTimer,
@@ -390,18 +413,22 @@ train = SimpleNamespace(
     SingularMonitoredSession=_monitored.SingularMonitoredSession,
     StepCounterHook=_hooks.StepCounterHook,
     StopAtStepHook=_hooks.StopAtStepHook,
+    SummarySaverHook=_summary_hooks.SummarySaverHook,
+    SummaryWriter=_writer.FileWriter,
     WorkerSessionCreator=_creators.WorkerSessionCreator,
     checkpoint_exists=_state.checkpoint_exists,
     export_meta_graph=_meta_graph.export_meta_graph,
     get_checkpoint_state=_state.get_checkpoint_state,
     import_meta_graph=_meta_graph.import_meta_graph,
     latest_checkpoint=_state.latest_checkpoint,
+    summary_iterator=_writer.summary_iterator,
     load_checkpoint=_bundle.CheckpointReader,
     update_checkpoint_state=_state.update_checkpoint_state,
 )
 
 # Names whose modules bring the core's description along, which few users need.
 _LATER = {
+    "Timeline": ("sw.runtime.step_timeline", "Timeline"),
     "compile": ("sw.compiler.tpu.ahead", "compile_graph"),
     "export_onnx": ("sw.runtime.export", "export_onnx"),
 }

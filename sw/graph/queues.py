@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from sw.graph.deadline import wait_for
 from sw.graph.errors import (
     CancelledError,
     InvalidArgumentError,
@@ -93,7 +94,14 @@ class FifoQueue:
 
     def _put(self, elements: deque[Element]) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._dropping or self._cancelled or self._room())
+            wait_for(
+                self._changed,
+                lambda: self._dropping or self._cancelled or self._room(),
+                lambda: (
+                    f"queue {self.name!r} is full ({len(self._items)} elements), and nobody "
+                    "takes any"
+                ),
+            )
             self._raise_cancelled()
             if self._dropping:
                 raise CancelledError(f"queue {self.name!r} is closed and drops what waits")
@@ -117,8 +125,10 @@ class FifoQueue:
             try:
                 while len(taken) < count:
                     with self._changed:
-                        self._changed.wait_for(
-                            lambda: self._ended() or self._cancelled or self._ready()
+                        wait_for(
+                            self._changed,
+                            lambda: self._ended() or self._cancelled or self._ready(),
+                            lambda: self._hungry(count - len(taken)),  # noqa: B023 (called here)
                         )
                         self._raise_cancelled()
                         if not self._ready():
@@ -137,6 +147,12 @@ class FifoQueue:
                 with self._changed:
                     self._takers -= 1
         return taken
+
+    def _hungry(self, wanted: int) -> str:
+        return (
+            f"queue {self.name!r} has {len(self._items)} elements where {wanted} more are wanted, "
+            "and nobody adds any; were its threads started (st.train.start_queue_runners)?"
+        )
 
     def batch(self, elements: list[Element]) -> Element:
         """Elements as one, each component with a new first axis."""

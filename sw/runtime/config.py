@@ -15,13 +15,15 @@ class SessionConfig:
     """`tpu`: the engine behind "/tpu:0": "functional", "timing", "rtl" or "fpga:<port>".
     `tpu_config`: the core's TpuConfig or a preset with overrides ("default,array=8"; None:
     "default"). `memory`: a MemoryTiming or its text ("latency=30"; None: its default). `verify`:
-    run every program on the functional and the RTL engine and compare every byte. The TPU's own
+    run every program on the functional and the RTL engine and compare every byte.
+    `operation_timeout_in_ms`: the `timeout_in_ms` of runs that give none (0: none). The TPU's own
     parameters are checked when the session first uses it."""
 
     tpu: str = "functional"
     tpu_config: Any = None
     memory: Any = None
     verify: bool = False
+    operation_timeout_in_ms: int = 0
 
     def __post_init__(self) -> None:
         engine = self.tpu

@@ -6,11 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sw.compiler.partition import Plan
+from sw.graph.deadline import until
 from sw.runtime.devices.base import Executable
 from sw.runtime.rendezvous import Rendezvous
+from sw.runtime.trace import StepStats
 
 
 class PartitionTime(NamedTuple):
@@ -19,6 +22,17 @@ class PartitionTime(NamedTuple):
     device: str
     start: float
     end: float
+
+
+@dataclass
+class Watch:
+    """What to look at in a run: `times` gets each partition's, `stats` each op's; operations that
+    wait give up at `deadline` (of `time.monotonic`)."""
+
+    times: list[PartitionTime] | None = None
+    stats: StepStats | None = None
+    deadline: float | None = None
+    sent: dict[str, float] = field(default_factory=dict)
 
 
 class Executor:
@@ -51,30 +65,45 @@ class Executor:
         inputs = [plan.feeds.index(k) for k in parts[0].inputs]
         return inputs, [parts[0].outputs.index(k) for k in plan.fetches]
 
-    def run(self, feeds: Sequence[Any], times: list[PartitionTime] | None = None) -> list[Any]:
-        """Values of `plan.fetches` for values of `plan.feeds`; with `times`, notes when each
-        partition ran."""
-        if self._direct is not None and times is None:
+    def run(self, feeds: Sequence[Any], watch: Watch | None = None) -> list[Any]:
+        """Values of `plan.fetches` for values of `plan.feeds`, as `watch` asks."""
+        if self._direct is not None and watch is None:
             inputs, outputs = self._direct
             values = self.executables[0].run([feeds[i] for i in inputs])
             return [values[i] for i in outputs]
         meeting = Rendezvous(self._readers)
         meeting.send(self.plan.feeds, feeds)
         if self.plan.partitions:
-            self._run_all(meeting, times)
+            self._run_all(meeting, watch or Watch())
         return meeting.receive(self.plan.fetches)
 
-    def _one(self, index: int, meeting: Rendezvous, times: list[PartitionTime] | None) -> int:
+    def _one(self, index: int, meeting: Rendezvous, watch: Watch) -> int:
         part = self.plan.partitions[index]
         inputs = meeting.receive(part.inputs)
+        executable = self.executables[index]
         start = time.perf_counter()
-        outputs = self.executables[index].run(inputs)
-        if times is not None:
-            times.append(PartitionTime(part.device, start, time.perf_counter()))
+        with until(watch.deadline):
+            if watch.stats is not None and hasattr(executable, "trace"):
+                outputs = executable.trace(inputs, watch.stats.noting(part.device))
+            else:
+                outputs = executable.run(inputs)
+        end = time.perf_counter()
+        if watch.times is not None:
+            watch.times.append(PartitionTime(part.device, start, end))
+        if watch.stats is not None:
+            self._transfers(watch, part.inputs, inputs, start)
+            watch.sent.update(dict.fromkeys(part.outputs, end))
         meeting.send(part.outputs, outputs)
         return index
 
-    def _run_all(self, meeting: Rendezvous, times: list[PartitionTime] | None) -> None:
+    def _transfers(
+        self, watch: Watch, keys: Sequence[str], values: Sequence[Any], taken: float
+    ) -> None:
+        for key, value in zip(keys, values, strict=True):
+            if key in self.plan.transfers and watch.stats is not None:
+                watch.stats.transferred(key, watch.sent[key], taken, value)
+
+    def _run_all(self, meeting: Rendezvous, watch: Watch) -> None:
         left = list(self._counts)
         ready = [i for i, count in enumerate(left) if count == 0]
         running: set[Future[int]] = set()
@@ -83,10 +112,10 @@ class Executor:
             while ready or running:
                 # one partition that is ready alone needs no thread
                 if len(ready) == 1 and not running:
-                    finished = [self._one(ready.pop(), meeting, times)]
+                    finished = [self._one(ready.pop(), meeting, watch)]
                 else:
                     pool = pool or ThreadPoolExecutor(len(self.executables), "partition")
-                    running |= {pool.submit(self._one, i, meeting, times) for i in ready}
+                    running |= {pool.submit(self._one, i, meeting, watch) for i in ready}
                     ready = []
                     done, running = wait(running, return_when=FIRST_COMPLETED)
                     finished = [future.result() for future in done]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from sw.compiler.passes import Dump, compile_unit
 from sw.compiler.unit import Fallback, Unit
@@ -17,25 +18,42 @@ from sw.graph.state import Container
 from sw.graph.tensor import Tensor
 from sw.runtime.config import SessionConfig
 from sw.runtime.devices.registry import DeviceSet
-from sw.runtime.executor import Executor, PartitionTime
+from sw.runtime.executor import Executor, PartitionTime, Watch
 from sw.runtime.feeding import resolve, value_for
 from sw.runtime.structure import leaves, rebuilder
+from sw.runtime.trace import StepStats
 
 
-@dataclass
+@dataclass(frozen=True)
 class RunOptions:
-    """`trace`: note times in the run's metadata."""
+    """`trace_level`: FULL_TRACE notes each op's time, device, outputs and their size in the run's
+    metadata, lower ones when each partition ran. `timeout_in_ms`: when operations that wait give
+    up with `DeadlineExceededError` (0: never)."""
 
-    trace: bool = False
+    trace_level: int = 0
+    timeout_in_ms: int = 0
+
+    NO_TRACE: ClassVar[int] = 0
+    SOFTWARE_TRACE: ClassVar[int] = 1
+    HARDWARE_TRACE: ClassVar[int] = 2
+    FULL_TRACE: ClassVar[int] = 3
+
+    def __post_init__(self) -> None:
+        if self.trace_level not in range(4):
+            raise InvalidArgumentError(f"RunOptions(trace_level={self.trace_level!r}): 0 to 3")
+        if self.timeout_in_ms < 0:
+            raise InvalidArgumentError(f"RunOptions(timeout_in_ms={self.timeout_in_ms}): not < 0")
 
 
 @dataclass
 class RunMetadata:
-    """Filled by a run: when each partition ran, the keys that crossed devices, the fallbacks."""
+    """Filled by a run: when each partition ran, the keys that crossed devices, the fallbacks; with
+    `FULL_TRACE` also `step_stats`, every op and every transfer."""
 
     partitions: list[PartitionTime] = field(default_factory=list)
     transfers: tuple[str, ...] = ()
     fallback: tuple[Fallback, ...] = ()
+    step_stats: StepStats = field(default_factory=StepStats)
 
 
 @dataclass(frozen=True)
@@ -105,17 +123,27 @@ class Session:
         if feed_dict:
             values = feed_dict.values()
             feeds = [value_for(t, v) for t, v in zip(prepared.feeds, values, strict=True)]
-        times: list[PartitionTime] | None = None
-        if run_metadata is not None:
-            times = [] if options is None or options.trace else None
-        results = prepared.executor.run(feeds, times)
-        if run_metadata is not None:
-            run_metadata.partitions = times or []
+        watch = None
+        if run_metadata is not None or options is not None or self.config.operation_timeout_in_ms:
+            watch = self._watch(options or RunOptions(), run_metadata is not None)
+        results = prepared.executor.run(feeds, watch)
+        if run_metadata is not None and watch is not None:
+            run_metadata.partitions = watch.times or []
+            run_metadata.step_stats = watch.stats or StepStats()
             run_metadata.transfers = prepared.executor.plan.transfers
             run_metadata.fallback = prepared.executor.plan.fallback
         if prepared.build is None:
             return results[0] if results else None
         return prepared.build([None if i is None else results[i] for i in prepared.wanted])
+
+    def _watch(self, options: RunOptions, wanted: bool) -> Watch:
+        timeout = options.timeout_in_ms or self.config.operation_timeout_in_ms
+        full = wanted and options.trace_level == RunOptions.FULL_TRACE
+        return Watch(
+            [] if wanted else None,
+            StepStats() if full else None,
+            time.monotonic() + timeout / 1000 if timeout else None,
+        )
 
     def _prepare(self, signature: Any, fetches: Any, keys: tuple[Any, ...]) -> _Prepared:
         with self._lock:

@@ -8,60 +8,77 @@ the end every byte of weights, optimiser state and averages must be that of the 
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-STEPS, INTERVAL = 400, 5
+INTERVAL = 5
+STEPS_PER_KILL = 20
 ROOT = Path(__file__).parents[2]
 
 
 @dataclass
 class Outcome:
-    """What was seen. `in_save`: kills that left a half-written file; `most_lost`: steps."""
+    """What was seen. `in_save`: kills that left a half-written file; `most_lost`: steps; `runs`:
+    training runs that the kills were spread over."""
 
     kills: int = 0
     before_training: int = 0
     in_save: int = 0
     most_lost: int = 0
     runs: int = 0
+    steps: int = 0
     seconds: float = 0.0
 
 
-def start(directory: Path, steps: int) -> subprocess.Popen[str]:
-    """A process that trains."""
+@dataclass
+class Life:
+    """One process: whether it was killed, the step at which it resumed and the last one it told
+    of, the seconds until it resumed and in all."""
+
+    killed: bool
+    resumed: int | None = None
+    last: int = 0
+    start_up: float = 0.0
+    seconds: float = 0.0
+
+
+def live(directory: Path, steps: int, moment: float | None) -> Life:
+    """Train until the end, or until SIGKILL after `moment` seconds."""
     command = [sys.executable, "-m", "tests.verification.kill_training", str(directory)]
-    return subprocess.Popen(
+    began = time.perf_counter()
+    life = Life(killed=False)
+    with subprocess.Popen(
         [*command, str(steps), str(INTERVAL)], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-
-
-def life(directory: Path, steps: int, seconds: float | None) -> tuple[bool, int | None, int]:
-    """One process, killed after `seconds`: (whether it was, where it resumed, its last step)."""
-    killed = False
-    with start(directory, steps) as process:
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            killed = True
+    ) as process:
+        killer = None if moment is None else threading.Timer(moment, process.kill)
+        if killer is not None:
+            killer.start()
         assert process.stdout is not None
-        text = process.stdout.read()
-    resumed, last = None, 0
-    for line in text.splitlines(keepends=True):
-        word, _, number = line.partition(" ")
-        if line.endswith("\n") and word == "resumed":
-            resumed = last = int(number)
-        elif line.endswith("\n") and word == "step":
-            last = int(number)
-    if process.returncode and not killed:
+        for line in process.stdout:
+            if not line.endswith("\n"):
+                break  # killed within a word
+            word, _, number = line.partition(" ")
+            life.last = int(number)
+            if word == "resumed":
+                life.resumed = life.last
+                life.start_up = time.perf_counter() - began
+        process.wait()
+        if killer is not None:
+            killer.cancel()
+            killer.join()
+    life.seconds = time.perf_counter() - began
+    life.killed = process.returncode == -signal.SIGKILL
+    if process.returncode and not life.killed:
         raise AssertionError(f"the training process failed with {process.returncode}")
-    return killed, resumed, last
+    return life
 
 
 def values(directory: Path) -> dict[str, np.ndarray]:
@@ -70,14 +87,15 @@ def values(directory: Path) -> dict[str, np.ndarray]:
         return dict(file)
 
 
-def run(kills: int, seed: int, steps: int = STEPS, folder: Path | None = None) -> Outcome:
+def run(kills: int, seed: int, folder: Path | None = None) -> Outcome:
     """Kill `kills` times; raises `AssertionError` saying what was lost or differs."""
     rng = np.random.default_rng(seed)
-    outcome, began = Outcome(), time.perf_counter()
+    steps = STEPS_PER_KILL * kills
+    outcome, began = Outcome(steps=steps), time.perf_counter()
     with tempfile.TemporaryDirectory(dir=folder) as made:
         reference = Path(made) / "unkilled"
-        life(reference, steps, None)
-        whole = time.perf_counter() - began
+        whole = live(reference, steps, None)
+        some = (whole.seconds - whole.start_up) * min(1, 3 * STEPS_PER_KILL / steps)
         want = values(reference)
         while outcome.kills < kills:
             outcome.runs += 1
@@ -85,17 +103,17 @@ def run(kills: int, seed: int, steps: int = STEPS, folder: Path | None = None) -
             reached, done = 0, False
             while not done:
                 more = outcome.kills < kills
-                moment = float(rng.uniform(0, whole)) if more else None
-                killed, resumed, last = life(directory, steps, moment)
-                done = not killed
-                outcome.kills += killed
-                outcome.before_training += killed and resumed is None
-                outcome.in_save += killed and any(directory.glob(".tmp-*"))
-                if resumed is not None:
-                    lost = reached - resumed
-                    assert lost <= INTERVAL, f"lost {lost} steps: {reached} done, resumed {resumed}"
+                moment = float(rng.uniform(0, whole.start_up + some)) if more else None
+                life = live(directory, steps, moment)
+                done = not life.killed
+                outcome.kills += life.killed
+                outcome.before_training += life.killed and life.resumed is None
+                outcome.in_save += life.killed and any(directory.glob(".tmp-*"))
+                if life.resumed is not None:
+                    lost = reached - life.resumed
+                    assert lost <= INTERVAL, f"{reached} steps done, resumed at {life.resumed}"
                     outcome.most_lost = max(outcome.most_lost, lost)
-                    reached = max(reached, last)
+                    reached = max(reached, life.last)
             have = values(directory)
             assert have.keys() == want.keys()
             differs = [n for n in want if have[n].tobytes() != want[n].tobytes()]

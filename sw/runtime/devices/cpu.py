@@ -6,6 +6,7 @@ its last use. Kernels run with NumPy's floating-point warnings off, as IEEE arit
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from sw.graph.operation import Operation
 from sw.graph.state import Container, OpState
 from sw.graph.tensor import Tensor
 from sw.runtime.config import SessionConfig
+from sw.runtime.trace import Note
 
 
 class CpuDevice:
@@ -48,17 +50,31 @@ class CpuExecutable:
 
     def __init__(self, partition: Partition, resources: Container) -> None:
         self._lines: Lines = {}
-        writer = _Writer(resources, self._lines, FILE)
-        for op in partition.graph.get_operations():
+        self._partition, self._resources = partition, resources
+        self._noted: Run | None = None
+        self._function, self.source = self._compile(traced=False)
+
+    def _compile(self, traced: bool) -> tuple[Run, str]:
+        writer = _Writer(self._resources, self._lines, FILE, traced)
+        for op in self._partition.graph.get_operations():
             writer.add(op)
-        self._function = writer.finish(writer.sent(partition.outputs))
-        self.source = writer.source
+        return writer.finish(writer.sent(self._partition.outputs)), writer.source
 
     def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
         """Outputs for inputs; an error of a kernel becomes an `OpError` naming the op."""
         try:
             with np.errstate(all="ignore"):
                 return self._function(*inputs)
+        except Exception as error:
+            raise self._explain(error) from error
+
+    def trace(self, inputs: Sequence[Any], note: Note) -> Sequence[Any]:
+        """`run`, telling `note` of every op. Branches and loops count as one op each."""
+        if self._noted is None:
+            self._noted, _ = self._compile(traced=True)
+        try:
+            with np.errstate(all="ignore"):
+                return self._noted(note, *inputs)
         except Exception as error:
             raise self._explain(error) from error
 
@@ -99,9 +115,10 @@ def compile_function(function: Function, resources: Container, lines: Lines) -> 
 class _Writer:
     """Collects the lines of one Python function."""
 
-    def __init__(self, resources: Container, lines: Lines, file: str) -> None:
+    def __init__(self, resources: Container, lines: Lines, file: str, traced: bool = False) -> None:
         self.source = ""
-        self._namespace: dict[str, Any] = {"_unfed": _unfed}
+        self._namespace: dict[str, Any] = {"_unfed": _unfed, "_now": time.perf_counter}
+        self._traced = traced
         self._resources = resources
         self._lines, self._file = lines, file
         self._steps: list[tuple[Operation, str]] = []
@@ -161,7 +178,8 @@ class _Writer:
         for index, (op, _) in enumerate(self._steps):
             last.update(dict.fromkeys(op.inputs, index))
         kept = set(outputs)
-        text = [f"def run({', '.join(self._parameters)}):"]
+        parameters = [*(["_note"] if self._traced else []), *self._parameters]
+        text = [f"def run({', '.join(parameters)}):"]
         for index, (op, call) in enumerate(self._steps):
             names = [self._names[t] for t in op.outputs]
             targets = f"{', '.join(names)}{',' if len(names) > 1 else ''} = " if names else ""
@@ -172,7 +190,12 @@ class _Writer:
             ]
             dead += [self._names[t] for t in op.outputs if t not in last and t not in kept]
             drop = f"; {' = '.join(dead)} = None" if dead else ""
-            text.append(f"    {targets}{call}{drop}")
+            if self._traced:
+                seen = f"({', '.join(names)}{',' if names else ''})"
+                end = f"; _note({self._bind('o', op)}, _t, _now(), {seen}, '')"
+                text.append(f"    _t = _now(); {targets}{call}{end}{drop}")
+            else:
+                text.append(f"    {targets}{call}{drop}")
             self._lines[(self._file, len(text))] = op
         sent = [self._names[t] for t in outputs]
         text.append(f"    return ({', '.join(sent)}{',' if sent else ''})")

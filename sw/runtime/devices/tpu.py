@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from sw.compiler.partition import Partition
 from sw.compiler.tpu.compile import compile_network
 from sw.compiler.tpu.layers import CompileError, Convolution, Network
 from sw.compiler.tpu.lower import lower
-from sw.compiler.tpu.steps import DynamicStep, HostStep, Lowered, NetworkStep
+from sw.compiler.tpu.steps import DynamicStep, HostStep, Lowered, NetworkStep, Step
 from sw.compiler.tpu.support import original_name, unsupported
 from sw.graph.errors import InvalidArgumentError, OpError, ResourceExhaustedError
 from sw.graph.operation import Operation
@@ -39,6 +40,7 @@ from sw.runtime.devices.tpu_dynamic import (
 )
 from sw.runtime.devices.tpu_engines import core_of
 from sw.runtime.report import ProgramReport
+from sw.runtime.trace import Note
 
 MOST_SHAPES = 64
 """Sets of input shapes for which a partition keeps what it was lowered to."""
@@ -108,17 +110,27 @@ class TpuExecutable:
 
     def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
         """Outputs for inputs; errors name the op and leave the session usable."""
+        return self._run(inputs, None)
+
+    def trace(self, inputs: Sequence[Any], note: Note) -> Sequence[Any]:
+        """`run`, telling `note` of every op; the first of a program's has the program's time."""
+        return self._run(inputs, note)
+
+    def _run(self, inputs: Sequence[Any], note: Note | None) -> Sequence[Any]:
         lowered = self._lower(tuple(np.shape(value) for value in inputs))
         values: dict[str, Any] = dict(lowered.constants)
         for name, value in zip(self.sources, inputs, strict=True):
             values[lowered.inputs[name]] = value
         for step in lowered.steps:
+            start = time.perf_counter()
             if isinstance(step, HostStep):
                 self._host(step, values)
             elif isinstance(step, DynamicStep):
                 self._dynamic(step, values, step.weights in lowered.constants)
             else:
                 self._network(step, values)
+            if note is not None:
+                _tell(note, step, start, values)
         return [values[lowered.outputs[key]] for key in self.partition.outputs]
 
     def _lower(self, shapes: tuple[tuple[int, ...], ...]) -> Lowered:
@@ -186,6 +198,16 @@ class TpuExecutable:
         made = quantise_weights(step, weights, self.device.core.array)
         self._weights[step.op.name] = (weights, made)
         return made
+
+
+def _tell(note: Note, step: Step, start: float, values: dict[str, Any]) -> None:
+    end = time.perf_counter()
+    ops = step.ops if isinstance(step, NetworkStep) else (step.op,)
+    names = ", ".join(op.name for op in ops)
+    for op in ops:
+        made = [values[t.name] for t in op.outputs if t.name in values]
+        note(op, start, end, made, f"one program: {names}" if len(ops) > 1 else "")
+        start = end
 
 
 def _recv(op: Operation) -> bool:

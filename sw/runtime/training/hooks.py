@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from sw.graph import log
+from sw.graph import log, summaries
 from sw.graph.errors import InvalidArgumentError
 from sw.graph.ops.variables import Variable
 from sw.graph.train.global_step import get_global_step
+from sw.runtime.summary.writer import FileWriterCache
 from sw.runtime.training.hook import (
     SessionRunArgs,
     SessionRunContext,
@@ -68,7 +69,9 @@ class StepCounterHook(SessionRunHook):
         summary_writer: Any = None,
     ) -> None:
         self._timer = SecondOrStepTimer(every_n_secs, every_n_steps)
-        self._directory, self._writer = output_dir, summary_writer
+        self._writer = summary_writer
+        if summary_writer is None and output_dir is not None:
+            self._writer = FileWriterCache.get(output_dir)
         self.steps_per_second: float | None = None
 
     def begin(self) -> None:
@@ -84,7 +87,8 @@ class StepCounterHook(SessionRunHook):
             self.steps_per_second = steps / seconds
             log.info("step %d: %.4g steps per second", step, self.steps_per_second)
             if self._writer is not None:
-                self._writer.add_scalar("global_step/sec", self.steps_per_second, step)
+                speed = summaries.scalar("global_step/sec", self.steps_per_second)
+                self._writer.add_summary(speed, step)
 
 
 class LoggingTensorHook(SessionRunHook):

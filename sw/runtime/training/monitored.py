@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sw.graph import log
+from sw.graph.build import get_collection
 from sw.graph.errors import (
     AbortedError,
     GraphError,
@@ -15,7 +16,7 @@ from sw.graph.errors import (
     OutOfRangeError,
     UnavailableError,
 )
-from sw.graph.graph import Graph
+from sw.graph.graph import Graph, GraphKeys
 from sw.graph.train.coordinator import Coordinator
 from sw.graph.train.queue_runner import start_queue_runners
 from sw.runtime.config import SessionConfig
@@ -30,6 +31,7 @@ from sw.runtime.training.hook import (
 )
 from sw.runtime.training.hooks import StepCounterHook
 from sw.runtime.training.scaffold import Scaffold
+from sw.runtime.training.summary_hooks import SummarySaverHook
 
 _LOST = (AbortedError, UnavailableError)
 _CLEAN_END = (OutOfRangeError, StopIteration)
@@ -254,8 +256,15 @@ def MonitoredTrainingSession(  # noqa: N802 (TensorFlow's name)
         worker = WorkerSessionCreator(pieces, master, config, max_wait_secs)
         return MonitoredSession(worker, every, stop_grace_period_secs)
     every += list(chief_only_hooks or [])
+    summaries_to = summary_dir or checkpoint_dir
+    shown = summaries_to if get_collection(GraphKeys.SUMMARIES) or pieces.summary_op else None
     if log_step_count_steps:
-        every.append(StepCounterHook(log_step_count_steps))
+        every.append(StepCounterHook(log_step_count_steps, output_dir=shown))
+    if save_summaries_steps is None and save_summaries_secs is None:
+        save_summaries_steps = 100
+    if shown and (save_summaries_steps or save_summaries_secs):
+        steps, seconds = save_summaries_steps or None, save_summaries_secs or None
+        every.append(SummarySaverHook(steps, seconds, shown, scaffold=pieces))
     if checkpoint_dir:
         os.makedirs(checkpoint_dir, exist_ok=True)
         if save_checkpoint_secs is None and save_checkpoint_steps is None:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sw.graph.build import apply, control_dependencies
-from sw.graph.graph import GraphKeys, get_default_graph
+from sw.graph.graph import Graph, GraphKeys, get_default_graph
 from sw.graph.operation import Operation
+from sw.graph.ops.summaries import merge_all
 from sw.graph.ops.variables import (
     global_variables_initializer,
     local_variables_initializer,
@@ -20,6 +21,16 @@ def _grouped(ops: list[Any], name: str) -> Operation:
     with control_dependencies(ops):
         made: Operation = apply("no_op", name=name)
     return made
+
+
+def _once(graph: Graph, name: str, make: Callable[[], Any]) -> Any:
+    """What `make` gives, kept in a collection: a finalised graph has it from an earlier session."""
+    found = graph.get_collection(name)
+    if not found and not graph.finalized:
+        found = [make()]
+        if found[0] is not None:
+            graph.add_to_collection(name, found[0])
+    return found[0] if found else None
 
 
 class Scaffold:
@@ -56,22 +67,17 @@ class Scaffold:
     def finalize(self) -> Scaffold:
         """Make what is missing, and allow no further op in the default graph."""
         graph = get_default_graph().root
-        if not graph.finalized:
-            tables = graph.get_collection(GraphKeys.TABLE_INITIALIZERS)
-            if self.init_op is None:
-                self.init_op = _grouped([global_variables_initializer()], "init_all")
-            if self.ready_op is None:
-                self.ready_op = report_uninitialized_variables(
-                    graph.get_collection(GraphKeys.GLOBAL_VARIABLES)
-                )
-            if self.local_init_op is None:
-                self.local_init_op = _grouped([local_variables_initializer(), *tables], "local")
-            if self.summary_op is None:
-                parts = graph.get_collection(GraphKeys.SUMMARIES)
-                if parts:
-                    self.summary_op = (
-                        apply("concat", *parts, axis=0) if len(parts) > 1 else parts[0]
-                    )
+        every = graph.get_collection(GraphKeys.GLOBAL_VARIABLES)
+        tables = graph.get_collection(GraphKeys.TABLE_INITIALIZERS)
+        made = {
+            "init_op": lambda: _grouped([global_variables_initializer()], "init_all"),
+            "ready_op": lambda: report_uninitialized_variables(every),
+            "local_init_op": lambda: _grouped([local_variables_initializer(), *tables], "local"),
+            "summary_op": merge_all,
+        }
+        for name, make in made.items():
+            if getattr(self, name) is None:
+                setattr(self, name, _once(graph, name, make))
         if self.saver is None:
             given = graph.get_collection(GraphKeys.SAVERS)
             self.saver = given[0] if given else Saver(allow_empty=True)
