@@ -5,7 +5,7 @@ k-th wait on a semaphore follows the completion that signalled it the k-th time;
 FENCE. From that each instruction gets a vector clock: for each queue, how many of its
 instructions are surely complete when it starts. Two instructions of which one may start before
 the other is complete must not touch the same rows, if one of them writes; only MATMULs are safe
-among themselves. Weight tiles flow through a FIFO and need no order.
+among themselves, and LOADs. Weight tiles flow through a FIFO and need no order.
 
 Which signal a wait takes is certain only if a semaphore is signalled by one queue and taken by
 one queue. Programs that mix queues on a semaphore are reported as such.
@@ -249,7 +249,7 @@ def find_hazards(
                 continue
             touched.append((access.memory, rows, access.writes))
             for queue in range(QUEUES):
-                if queue == i.queue == Queue.MATMUL:
+                if queue == i.queue and queue in (Queue.LOAD, Queue.MATMUL):
                     continue
                 for wrote in (True, False) if access.writes else (True,):
                     before = last.get((access.memory, queue, wrote))

@@ -10,7 +10,8 @@ instruction before it *in the same queue*. Semaphores order everything else: an 
 once every semaphore of its `wait` mask is above zero, taking one from each; on completion it adds
 one to every semaphore of its `signal` mask. A program's meaning is its execution one instruction
 after the other; its semaphores must make the concurrent execution equal to that, at any memory
-latency. MATMULs need no semaphore among themselves (they share one in-order pipeline).
+latency. MATMULs need no semaphore among themselves (they share one in-order pipeline), nor do
+LOADs (rows are written in program order).
 Sequential execution must never wait: a `wait` that no earlier instruction has signalled is an
 error. Weight tiles are the one stream that flows through back-pressure alone.
 

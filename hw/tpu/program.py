@@ -39,8 +39,8 @@ class Port:
     """A tensor that the host puts into or takes out of DRAM.
 
     A tensor of `shape` `[..., channels]` is int8 rows `[ceil(channels/N)][positions][N]` at
-    `address`; `accumulators` ports hold int32 in four such byte planes, plane 0 first. Real values
-    are `(q - zero_point) * scale`.
+    `address`, or, if `dense`, `[positions][channels]` without a gap; `accumulators` ports hold
+    int32 in four byte planes of rows, plane 0 first. Real values are `(q - zero_point) * scale`.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Port:
     scale: float = 1.0
     zero_point: int = 0
     accumulators: bool = False
+    dense: bool = False
 
     def positions(self) -> int:
         return prod(self.shape[:-1])
@@ -58,6 +59,8 @@ class Port:
 
     def size(self, array: int) -> int:
         """Bytes in DRAM."""
+        if self.dense:
+            return prod(self.shape)
         planes = 4 if self.accumulators else 1
         return planes * self.blocks(array) * self.positions() * array
 
@@ -68,6 +71,8 @@ class Port:
                 f"port {self.name!r} takes int8 of shape {list(self.shape)}, "
                 f"not {values.dtype} of shape {list(values.shape)}"
             )
+        if self.dense:
+            return np.ascontiguousarray(values).view(np.uint8).ravel()
         rows = np.full(
             (self.positions(), self.blocks(array) * array), self.zero_point, dtype=np.int8
         )
@@ -77,6 +82,8 @@ class Port:
 
     def unpack(self, data: NDArray[np.uint8], array: int) -> NDArray[np.int8] | NDArray[np.int32]:
         """Bytes in DRAM to int8 (or int32 for `accumulators`) of `shape`."""
+        if self.dense:
+            return data.view(np.int8).reshape(self.shape)
         planes = data.reshape(-1, self.blocks(array), self.positions(), array)
         rows = planes.transpose(2, 1, 3, 0).reshape(self.positions(), -1, len(planes))
         used = np.ascontiguousarray(rows[:, : self.shape[-1]])
@@ -232,6 +239,7 @@ def _port(values: Mapping[str, Any], config: TpuConfig, dram_bytes: int) -> Port
             ("scale", type(port.scale) in (int, float) and 0 < port.scale < np.inf),
             ("zero_point", type(port.zero_point) is int and -128 <= port.zero_point <= 127),
             ("accumulators", isinstance(port.accumulators, bool)),
+            ("dense", isinstance(port.dense, bool) and not (port.dense and port.accumulators)),
         )
         if not good
     ]

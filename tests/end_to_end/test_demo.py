@@ -35,7 +35,7 @@ def test_the_whole_demo_on_rtl(systolica, tmp_path):
     assert data["runs"] * data["batch"] == 450
     assert data["macs"] == 450 * (8 * 8 * 9 * (16 + 16 * 32) + 512 * 64 + 64 * 10)
     assert data["utilisation"] == pytest.approx(data["macs"] / data["cycles"] / 256)
-    assert data["array_active"] > 0.85
+    assert data["array_active"] > data["utilisation"] > 0.7
     assert data["simulated_cycles_per_second"] > 0
     assert (tmp_path / "timeline.pftrace").stat().st_size > 10_000
     assert (tmp_path / "cycles.png").read_bytes().startswith(b"\x89PNG")

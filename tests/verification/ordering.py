@@ -92,7 +92,7 @@ class Orderer:
         needed = [-1] * QUEUES
         for access in placed.accesses:
             for source in range(QUEUES):
-                if source == queue == Queue.MATMUL:
+                if source == queue and queue in (Queue.LOAD, Queue.MATMUL):
                     continue
                 for wrote in (True, False) if access.writes else (True,):
                     before = self.last.get((access.memory, source, wrote))

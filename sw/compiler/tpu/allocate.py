@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from hw.tpu.config import TpuConfig
 from sw.compiler.tpu.layers import Activation, CompileError, Convolution, Network
+from sw.compiler.tpu.packing import pack
 from sw.compiler.tpu.tile import Gap, Shape, Tiling, choose
 
 
@@ -33,6 +34,15 @@ class Placement:
 
     resident: dict[str, Resident]
     tilings: tuple[Tiling, ...]
+    shapes: tuple[Shape, ...]
+
+    def packed(self, network: Network) -> set[str]:
+        """Activations that lie densely in DRAM, because all that read them pack them."""
+        return {
+            layer.input
+            for layer, shape in zip(network.layers, self.shapes, strict=True)
+            if shape.packing is not None
+        }
 
     def occupied(self, layer: int) -> list[Gap]:
         """Rows that resident activations and the output ring of a layer hold during it."""
@@ -59,17 +69,19 @@ def free_rows(total: int, occupied: Iterable[Gap]) -> list[Gap]:
     return gaps + ([(first, total)] if first < total else [])
 
 
-def place(network: Network, config: TpuConfig) -> Placement:
+def place(network: Network, config: TpuConfig, *, packing: bool = True) -> Placement:
     """Residents and tilings for a network; `CompileError` names a layer that cannot fit."""
-    return _Placer(network, config).run()
+    return _Placer(network, config, packing).run()
 
 
 class _Placer:
-    def __init__(self, network: Network, config: TpuConfig) -> None:
+    def __init__(self, network: Network, config: TpuConfig, packing: bool) -> None:
         self.network, self.config = network, config
         self.shapes = [Shape.of(network, layer, config.array) for layer in network.layers]
         self.resident: dict[str, Resident] = {}
         self.known: dict[tuple[object, ...], Tiling | None] = {}
+        for name in network.inputs if packing else ():
+            self._consider_packing(name)
 
     def run(self) -> Placement:
         for item in self._in_order():
@@ -83,7 +95,33 @@ class _Placer:
                     f"{self.config.scratchpad_rows} rows of the scratchpad"
                 )
             tilings.append(tiling)
-        return Placement(self.resident, tuple(tilings))
+        return Placement(self.resident, tuple(tilings), tuple(self.shapes))
+
+    def _consider_packing(self, name: str) -> None:
+        """Pack a network input if that makes the layers that read it cheaper."""
+        readers = [i for i, layer in enumerate(self.network.layers) if layer.input == name]
+        everything = [(0, self.config.scratchpad_rows)]
+        plain = packed = 0
+        shapes = {}
+        for number in readers:
+            layer = self.network.layers[number]
+            if not isinstance(layer, Convolution):
+                return
+            packing = pack(layer, self.network.axes(layer), self.config.array)
+            if packing is None:
+                return
+            shapes[number] = Shape.of(self.network, layer, self.config.array, packing)
+            costs = [
+                choose(shape, self.config, everything, True, True, True)
+                for shape in (self.shapes[number], shapes[number])
+            ]
+            if costs[1] is None:
+                return
+            plain += costs[0].cycles if costs[0] is not None else costs[1].cycles + 1
+            packed += costs[1].cycles
+        if packed < plain:
+            for number, shape in shapes.items():
+                self.shapes[number] = shape
 
     def _in_order(self) -> list[Activation]:
         names = [*self.network.inputs, *(layer.output for layer in self.network.layers)]
@@ -102,6 +140,8 @@ class _Placer:
         life = self._life(item.name)
         rows = item.blocks(self.config.array) * item.positions
         if life is None or rows > self.config.scratchpad_rows:
+            return
+        if self.shapes[life[1]].packing is not None:
             return
         layers = range(life[0], life[1] + 1)
         best = self._cost(layers)

@@ -15,25 +15,31 @@ from sw.compiler.tpu.schedule import schedule
 from sw.compiler.tpu.synchronise import synchronise
 
 
-def compile_network(network: Network, config: TpuConfig) -> TpuProgram:
+def compile_network(network: Network, config: TpuConfig, *, packing: bool = True) -> TpuProgram:
     """A program that computes `network` on a core of `config`.
 
+    `packing`: first layers may be packed; without it their weights lie as `pack_weights` has them.
     Ports bear the names of the network's inputs and outputs; tag i is layer i. Raises
     `CompileError` if a layer cannot fit the core.
     """
-    placement = place(network, config)
+    placement = place(network, config, packing=packing)
     stored = {*network.inputs, *network.outputs}
     stored |= {layer.output for layer in network.layers} - set(placement.resident)
-    memory = lay_out(network, config, stored)
+    memory = lay_out(network, config, placement, stored)
     emitter = schedule(network, config, placement, memory)
+    dense = placement.packed(network)
+    ports = [
+        tuple(port(network, name, memory.buffers[name], dense=name in dense) for name in names)
+        for names in (network.inputs, network.outputs)
+    ]
     instructions = synchronise(emitter.operations, emitter.sizes, config.queue_depth)
     return TpuProgram.link(
         config,
         instructions,
         memory.image,
         memory.size,
-        inputs=tuple(port(network, name, memory.buffers[name]) for name in network.inputs),
-        outputs=tuple(port(network, name, memory.buffers[name]) for name in network.outputs),
+        inputs=ports[0],
+        outputs=ports[1],
         tags={number: layer.name for number, layer in enumerate(network.layers)},
         macs=network.macs(),
     )

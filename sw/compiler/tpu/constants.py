@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hw.tpu.config import PARAMETER_SUBROWS, TpuConfig
 from hw.tpu.program import Port
+from sw.compiler.tpu.allocate import Placement
 from sw.compiler.tpu.layers import Convolution, Depthwise, MaxPool, Network
 
 
@@ -57,16 +58,18 @@ class Memory:
     size: int
 
 
-def lay_out(network: Network, config: TpuConfig, stored: set[str]) -> Memory:
+def lay_out(network: Network, config: TpuConfig, placement: Placement, stored: set[str]) -> Memory:
     """Constants of all layers from offset 0, then a buffer for each activation in `stored`."""
     align = max(64, config.array)
     parts: list[NDArray[np.uint8]] = []
     places: list[dict[str, int]] = [{}, {}]
     end = 0
-    for layer in network.layers:
+    for layer, shape in zip(network.layers, placement.shapes, strict=True):
         if isinstance(layer, MaxPool):
             continue
         pack = pack_weights if isinstance(layer, Convolution) else pack_lanes
+        if shape.packing is not None:
+            pack = shape.packing.pack_weights
         zero_point = network.by_name[layer.input].zero_point
         for table, data in zip(
             places,
@@ -81,18 +84,20 @@ def lay_out(network: Network, config: TpuConfig, stored: set[str]) -> Memory:
             parts.append(np.concatenate([data, np.zeros(size - data.size, np.uint8)]))
             end += size
     image = np.concatenate(parts) if parts else np.zeros(0, np.uint8)
-    buffers = {}
+    buffers: dict[str, int] = {}
+    dense = placement.packed(network)
     for name in [item.name for item in network.activations if item.name in stored]:
         buffers[name] = end
-        end += -(-port(network, name, end).size(config.array) // align) * align
+        size = port(network, name, end, dense=name in dense).size(config.array)
+        end += -(-size // align) * align
     return Memory(image, places[0], places[1], buffers, end)
 
 
-def port(network: Network, name: str, address: int) -> Port:
+def port(network: Network, name: str, address: int, *, dense: bool) -> Port:
     """The port of an activation whose buffer is at `address`."""
     item = network.by_name[name]
     raw = any(
         isinstance(layer, Convolution) and layer.accumulators and layer.output == name
         for layer in network.layers
     )
-    return Port(name, address, item.shape, item.scale, item.zero_point, raw)
+    return Port(name, address, item.shape, item.scale, item.zero_point, raw, dense)

@@ -5,7 +5,7 @@ Nothing here decides: the scheduler says which box of which tensor, the emitter 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hw.tpu import isa
 from hw.tpu.config import PARAMETER_SUBROWS, TpuConfig
@@ -13,6 +13,7 @@ from hw.tpu.isa import Convert, Opcode, Reduce, Source
 from hw.tpu.isa import Memory as Target
 from sw.compiler.tpu.constants import Memory
 from sw.compiler.tpu.layers import Activation, Axis, Convolution, Depthwise, MaxPool, Network
+from sw.compiler.tpu.packing import Packing
 from sw.compiler.tpu.synchronise import Box, Operation, Space
 from sw.compiler.tpu.tile import MOST_ROWS, Tile
 
@@ -146,6 +147,34 @@ class Emitter:
         for fields, outside, inside in self._transfers(item, 0, first, last, tile, view):
             self._append(Opcode.LOAD, fields | {"tag": tag}, [outside], [inside])
 
+    def load_packed(
+        self, item: Activation, packing: Packing, section: int, tile: Tile, view: View, tag: int
+    ) -> None:
+        """LOAD positions `tile` of a section's image."""
+        image = item.shape[1] * item.shape[2] * item.shape[3]
+        line_bytes = item.shape[2] * item.shape[3]
+        for b in range(tile.b0, tile.b1):
+            for line in packing.lines(section, tile.y0, tile.y1, tile.x0, tile.x1):
+                base = view.at(section, b, line.v0, line.u0)
+                across, down = line.u1 - line.u0, line.v1 - line.v0
+                fields = {
+                    "address": self.memory.buffers[item.name] + b * image + line.offset,
+                    "dram_row_stride": packing.step * packing.channels,
+                    "dram_line_stride": line_bytes,
+                    "rows": across,
+                    "lines": down,
+                    "row_bytes": line.lanes,
+                    "lane": line.lane,
+                    "base": base,
+                    "row_stride": 1,
+                    "line_stride": view.row,
+                    "fill_others": int(line.fill),
+                    "fill": item.zero_point,
+                    "tag": tag,
+                }
+                sides = ((down, view.row), (across, 1))
+                self._append(Opcode.LOAD, fields, [], [Box(Space.SCRATCHPAD, base, sides)])
+
     def store(self, item: Activation, plane: int, block: int, tile: Tile, view: View, tag: int
               ) -> None:  # fmt: skip
         """STORE a channel block of the positions of `tile`."""
@@ -217,12 +246,49 @@ class Emitter:
         """MATMUL of input channel blocks `[c0, c1)` for output block o; `blocks` is (o, c0, c1)."""
         o, c0, c1 = blocks
         n = self.config.array
-        rows, columns = axes = self.network.axes(layer)
+        used = min(n, layer.weights.shape[2] - (c1 - 1) * n), int(c0 > 0)
+        axes = self.network.axes(layer)
+        fields = self._matmul(layer, tile, region, axes, blocks, view, accumulator, used)
+        target = Box(Space.ACCUMULATORS, accumulator, ((tile.positions, 1),))
+        reads = [view.box(c0, c1, region)]
+        self._append(Opcode.MATMUL, fields | {"tag": tag}, reads, [target])
+
+    def matmul_packed(
+        self, layer: Convolution, packing: Packing, number: int, tile: Tile, region: Tile,
+        block: int, view: View, accumulator: int, tag: int,
+    ) -> None:  # fmt: skip
+        """MATMULs of a section of a packed input: the last kernel row may use fewer lanes."""
+        section = packing.sections[number]
+        last = section.rows.kernel - 1
+        taps = [section.taps(j, layer.weights.shape[0]) for j in (0, last)]
+        parts = [(0, last, taps[0]), (last, last + 1, taps[1])]
+        if taps[0] == taps[1]:
+            parts = [(0, last + 1, taps[0])]
+        for first, end, lanes in parts:
+            if first == end:
+                continue
+            rows = section.rows
+            part = replace(rows, kernel=end - first, before=rows.before - first * rows.dilation)
+            axes, blocks = (part, section.columns), (block, number, number + 1)
+            used = lanes, int(number > 0 or first > 0)
+            fields = self._matmul(layer, tile, region, axes, blocks, view, accumulator, used)
+            target = Box(Space.ACCUMULATORS, accumulator, ((tile.positions, 1),))
+            reads = [view.box(number, number + 1, region)]
+            self._append(Opcode.MATMUL, fields | {"tag": tag}, reads, [target])
+
+    def _matmul(
+        self, layer: Convolution, tile: Tile, region: Tile, axes: tuple[Axis, Axis],
+        blocks: tuple[int, int, int], view: View, accumulator: int, used: tuple[int, int],
+    ) -> dict[str, int]:  # fmt: skip
+        """Fields; `used` says how many lanes the last block has and whether to accumulate."""
+        o, c0, c1 = blocks
+        n = self.config.array
+        rows, columns = axes
         window = Window.of(axes, tile, region)
         b, y, x = tile.sides
-        cin, cout = layer.weights.shape[2:]
+        cout = layer.weights.shape[3]
         origin = view.at(c0, region.b0, region.y0, region.x0)
-        fields = {
+        return {
             "source": (origin + window.top * view.row + window.left) % isa.ROW_SPAN,
             "batches": b,
             "rows": y,
@@ -248,14 +314,11 @@ class Emitter:
             "accumulator_batch_stride": y * x,
             "accumulator_row_stride": x,
             "accumulator_column_stride": 1,
-            "used_rows": min(n, cin - (c1 - 1) * n),
+            "used_rows": used[0],
             "used_columns": min(n, cout - o * n),
             "pad": self.network.by_name[layer.input].zero_point,
-            "accumulate": int(c0 > 0),
-            "tag": tag,
+            "accumulate": used[1],
         }
-        target = Box(Space.ACCUMULATORS, accumulator, ((tile.positions, 1),))
-        self._append(Opcode.MATMUL, fields, [view.box(c0, c1, region)], [target])
 
     # --- vector ------------------------------------------------------------------------------
 

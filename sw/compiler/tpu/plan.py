@@ -72,16 +72,41 @@ class Group:
     chunk_first: int
     chunk_last: int
     rows: int
-    view: View
+    views: list[View]
+    """One for all input blocks, or, of a packed input, one for each."""
     pieces: list[Piece] = field(default_factory=list)
     fresh: bool = True
     """Nothing has been loaded for it yet."""
     placed: bool = False
+    base: int = 0
+    """First row of its staging."""
 
     def place(self, base: int) -> None:
         """Give its staged input rows from `base` on."""
-        self.view = packed(base, self.chunk_first, self.region)
+        if self.shape.packing is None:
+            self.views = [packed(base, self.chunk_first, self.region)]
+        else:
+            self.views = []
+            for block in range(self.shape.blocks_in):
+                region = self.region_of(block)
+                self.views.append(packed(base, block, region))
+                base += region.positions
+        self.base = self.views[0].base
         self.placed = True
+
+    def region_of(self, block: int) -> Tile:
+        """Input positions of a block that the tile reads."""
+        return self.region if self.shape.packing is None else self.shape.region(self.tile, block)
+
+    def needs(self, piece: Piece, first: int, last: int) -> bool:
+        """Whether input blocks `[first, last)` of its work need something of a piece."""
+        if self.shape.packing is not None:
+            return first < piece.last and piece.first < last
+        return piece.serves(first, last, self.region)
+
+    def view_of(self, block: int) -> View:
+        """Where an input block lies."""
+        return self.views[0 if self.shape.packing is None else block - self.chunk_first]
 
     def steps(self, config: TpuConfig, exposed: bool, follows: bool, fillers: int) -> list[Step]:
         """Its steps in order.
@@ -97,7 +122,8 @@ class Group:
         if exposed and count > 1:
             wide = min(len(blocks), self._wide(config))
             half = -(-wide // 2)
-            for part in self._cut(min(count, MOST_EXPOSED_CHUNKS)):
+            most = 4 if self._weights_bound(config) else MOST_EXPOSED_CHUNKS
+            for part in self._cut(min(count, most)):
                 plan += [
                     self._step(o, *part, i % half * self.tile.positions, i % half > 0)
                     for i, o in enumerate(blocks[:wide])
@@ -112,6 +138,10 @@ class Group:
         parts = tuple(self._cut(each))
         return plan + [self._step(o, *part) for o in blocks for part in parts]
 
+    def _weights_bound(self, config: TpuConfig) -> bool:
+        """Whether weights take longer to arrive than the array works on them."""
+        return self.tile.positions <= config.tile_bytes // config.bus_bytes
+
     def _wide(self, config: TpuConfig) -> int:
         """Output blocks to work on at once so that loading a channel block hides behind them.
 
@@ -124,8 +154,8 @@ class Group:
         block = self.region.positions * config.array // config.bus_bytes
         spare = positions - config.tile_bytes // config.bus_bytes
         most = 2 * (config.accumulator_rows // positions)
-        if spare <= 0:
-            return most
+        if self._weights_bound(config):  # nothing to hide behind
+            return 2
         behind = min(kernel, config.weight_tiles) * positions
         return min(most, max(2, -(-block // (kernel * spare)), -(-block // behind)))
 
@@ -146,7 +176,7 @@ def groups(network: Network, config: TpuConfig, placement: Placement) -> list[li
     arrived: set[str] = set()
     result = []
     for number, (layer, tiling) in enumerate(zip(network.layers, placement.tilings, strict=True)):
-        shape = Shape.of(network, layer, config.array)
+        shape = placement.shapes[number]
         made = list(_groups(network, config, placement, number, layer, shape, tiling))
         item = network.by_name[layer.input]
         home = placement.resident.get(layer.input)
@@ -173,7 +203,7 @@ def _groups(
         def group(blocks: range, first: int, last: int, tile: Tile = tile, region: Tile = region
                   ) -> Group:  # fmt: skip
             return Group(
-                number, layer, shape, tile, region, blocks, first, last, tiling.input_rows, view,
+                number, layer, shape, tile, region, blocks, first, last, tiling.input_rows, [view],
                 placed=home is not None,
             )  # fmt: skip
 
@@ -199,6 +229,8 @@ def _staged_pieces(group: Group, config: TpuConfig) -> list[Piece]:
     """Loads short enough that the weight FIFO does not run dry behind one of them."""
     region, tile = group.region, group.tile
     most = max(64, 2 * tile.positions * config.bus_bytes // config.array)
+    if group.shape.packing is not None:
+        return _packed_pieces(group, most)
     together = max(1, most // region.positions)
     pieces = []
     lines = region.y1 - region.y0
@@ -210,6 +242,19 @@ def _staged_pieces(group: Group, config: TpuConfig) -> list[Piece]:
         for y in range(region.y0, region.y1, height):
             part = Tile(region.b0, region.b1, y, min(y + height, region.y1), region.x0, region.x1)
             pieces.append(Piece(first, last, part))
+    return pieces
+
+
+def _packed_pieces(group: Group, most: int) -> list[Piece]:
+    """Rows of each section in turn."""
+    pieces = []
+    for block in range(group.chunk_first, group.chunk_last):
+        region = group.region_of(block)
+        lines = region.y1 - region.y0
+        height = max(1, lines * most // region.positions)
+        for y in range(region.y0, region.y1, height):
+            part = Tile(region.b0, region.b1, y, min(y + height, region.y1), region.x0, region.x1)
+            pieces.append(Piece(block, block + 1, part))
     return pieces
 
 

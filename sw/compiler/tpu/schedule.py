@@ -91,7 +91,7 @@ class _Scheduler:
             for layer in range(now, group.number + 1)
             for span in self.placement.occupied(layer)
         ]
-        busy += [(item.view.base, item.view.base + item.rows) for item in self.staged]
+        busy += [(item.base, item.base + item.rows) for item in self.staged]
         for low, high in free_rows(self.config.scratchpad_rows, busy):
             if high - low >= group.rows:
                 group.place(low)
@@ -101,9 +101,7 @@ class _Scheduler:
 
     def _bring(self, group: Group, step: Step) -> None:
         """Load now what a step needs and is not there."""
-        needed = [
-            piece for piece in group.pieces if piece.serves(step.first, step.last, group.region)
-        ]
+        needed = [piece for piece in group.pieces if group.needs(piece, step.first, step.last)]
         for piece in needed:
             self._load(group, piece)
         group.pieces = [piece for piece in group.pieces if piece not in needed]
@@ -120,7 +118,7 @@ class _Scheduler:
         following = next((part for part in rest if part != now), None)
         if following is None:
             return False
-        needed = [piece for piece in group.pieces if piece.serves(*following, group.region)]
+        needed = [piece for piece in group.pieces if group.needs(piece, *following)]
         for piece in needed[: -(-len(needed) // rest.index(following))]:
             self._load(group, piece)
             group.pieces.remove(piece)
@@ -139,7 +137,11 @@ class _Scheduler:
 
     def _load(self, group: Group, piece: Piece) -> None:
         item = self.network.by_name[group.layer.input]
-        self.emitter.load(item, piece.first, piece.last, piece.tile, group.view, group.number)
+        packing, view = group.shape.packing, group.view_of(piece.first)
+        if packing is not None:
+            self.emitter.load_packed(item, packing, piece.first, piece.tile, view, group.number)
+        else:
+            self.emitter.load(item, piece.first, piece.last, piece.tile, view, group.number)
         group.fresh = False
 
     # --- work --------------------------------------------------------------------------------
@@ -148,18 +150,25 @@ class _Scheduler:
         if step.first_of_block:
             self.bank ^= not step.stay
             self.places[step.block] = self.bank * self.config.accumulator_rows + step.offset
-        kernel = layer.weights.shape[0] * layer.weights.shape[1]
-        first = (step.block * group.shape.blocks_in + step.first) * kernel
-        self.emitter.weights(layer, first, (step.last - step.first) * kernel, group.number)
-        self.emitter.matmul(
-            layer,
-            group.tile,
-            group.region,
-            (step.block, step.first, step.last),
-            group.view,
-            self.places[step.block],
-            group.number,
-        )
+        place = self.places[step.block]
+        packing = group.shape.packing
+        if packing is None:
+            kernel = layer.weights.shape[0] * layer.weights.shape[1]
+            first = (step.block * group.shape.blocks_in + step.first) * kernel
+            self.emitter.weights(layer, first, (step.last - step.first) * kernel, group.number)
+            self.emitter.matmul(
+                layer, group.tile, group.region, (step.block, step.first, step.last),
+                group.views[0], place, group.number,
+            )  # fmt: skip
+            return
+        first = step.block * packing.passes() + packing.passes(step.first)
+        tiles = packing.passes(step.last) - packing.passes(step.first)
+        self.emitter.weights(layer, first, tiles, group.number)
+        for number in range(step.first, step.last):
+            self.emitter.matmul_packed(
+                layer, packing, number, group.tile, group.region_of(number), step.block,
+                group.view_of(number), place, group.number,
+            )  # fmt: skip
 
     def _finish(self, group: Group, step: Step) -> None:
         """VECTOR and STORE of an output block."""
@@ -197,7 +206,7 @@ class _Scheduler:
             if not layer.averages:
                 reduction["weights"] = self.lanes.entry(self.emitter, group, block)
         self.emitter.pool(
-            layer, group.tile, group.region, block, group.view, view, reduction, group.number
+            layer, group.tile, group.region, block, group.views[0], view, reduction, group.number
         )
         if isinstance(layer, Depthwise):
             self.parameters.prefetch(self.emitter)

@@ -3,18 +3,19 @@
 The scheduler writes a sequential program in which every operation says which rows it reads and
 writes. This pass finds every read-after-write, write-after-read and write-after-write between
 queues, and within a queue (a start may overlap the completion before it; only MATMULs are safe
-among themselves), and covers it with a semaphore.
+among themselves, and LOADs), and covers it with a semaphore.
 
 **Discipline.** Semaphore `4*p + c` is signalled only by queue `p` and taken only by queue `c`
 (`isa.Queue` numbers; p = c is an instruction that needs the completion of an earlier one of its
-own queue; 5, MATMUL to MATMUL, is unused). Both sides are in order, so the k-th wait takes the
-k-th signal: a pair is added only for a producer later than the last one that the consumer's queue
-has already waited for, directly or through other queues (vector clocks). Hence no signal is left
-over, waits are as few as this scheme allows, and sequential execution never waits.
+own queue; 0 and 5, LOAD to LOAD and MATMUL to MATMUL, are unused). Both sides are in order, so the
+k-th wait takes the k-th signal: a pair is added only for a producer later than the last one that
+the consumer's queue has already waited for, directly or through other queues (vector clocks).
+Hence no signal is left over, waits are as few as this scheme allows, and sequential execution
+never waits.
 
 | from \\ to | LOAD | MATMUL | VECTOR | STORE |
 | --- | --- | --- | --- | --- |
-| LOAD | 0: rows loaded twice | 1: data arrived | 2: parameters, pool input arrived | 3: rarely |
+| LOAD | - | 1: data arrived | 2: parameters, pool input arrived | 3: rarely |
 | MATMUL | 4: staging read, may be reloaded | - | 6: accumulators complete | 7: rarely |
 | VECTOR | 8: parameters or pool input free | 9: bank drained, or input written | 10: pool input | \
 11: output rows written |
@@ -165,7 +166,7 @@ def _needed(item: Operation, footprints: _Footprints) -> list[int]:
     for boxes, wrote in ((item.reads, (True,)), (item.writes, (True, False))):
         for box in boxes:
             for producer in range(QUEUES):
-                if producer == item.queue == Queue.MATMUL:
+                if producer == item.queue and producer in (Queue.LOAD, Queue.MATMUL):
                     continue
                 for kind in wrote:
                     needed[producer] = max(needed[producer], footprints.latest(box, producer, kind))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from hw.tpu.config import TpuConfig
 from sw.compiler.tpu.layers import Axis, Convolution, Layer, Network
+from sw.compiler.tpu.packing import Packing
 
 Gap = tuple[int, int]
 """Free scratchpad rows `[first, end)`."""
@@ -56,28 +57,44 @@ class Shape:
     convolution: bool
     planes: int
     """4 for int32 outputs, else 1."""
+    packing: Packing | None = None
+    """If the input is packed, its sections take the place of channel blocks."""
 
     @classmethod
-    def of(cls, network: Network, layer: Layer, array: int) -> Shape:
+    def of(
+        cls, network: Network, layer: Layer, array: int, packing: Packing | None = None
+    ) -> Shape:
         source, result = network.by_name[layer.input], network.by_name[layer.output]
         raw = isinstance(layer, Convolution) and layer.accumulators
         return cls(
             *network.axes(layer),
             source.shape[0],
-            source.blocks(array),
+            source.blocks(array) if packing is None else len(packing.sections),
             result.blocks(array),
             isinstance(layer, Convolution),
             4 if raw else 1,
+            packing,
         )
 
-    def region(self, tile: Tile) -> Tile:
-        """Input positions that a tile reads; whole images if it has several."""
+    def axes(self, block: int) -> tuple[Axis, Axis]:
+        """Rows and columns as input block `block` sees them."""
+        if self.packing is None:
+            return self.rows, self.columns
+        section = self.packing.sections[block]
+        return section.rows, section.columns
+
+    def region(self, tile: Tile, block: int = 0) -> Tile:
+        """Positions of an input block that a tile reads; whole images if it has several."""
+        rows, columns = self.axes(block)
         if tile.b1 - tile.b0 > 1:
-            return Tile(tile.b0, tile.b1, 0, self.rows.source, 0, self.columns.source)
-        rows, columns = self.rows.reads(tile.y0, tile.y1), self.columns.reads(tile.x0, tile.x1)
-        return Tile(tile.b0, tile.b1, *rows, *columns)
+            return Tile(tile.b0, tile.b1, 0, rows.source, 0, columns.source)
+        return Tile(
+            tile.b0, tile.b1, *rows.reads(tile.y0, tile.y1), *columns.reads(tile.x0, tile.x1)
+        )
 
     def passes(self) -> int:
+        if self.packing is not None:
+            return self.packing.passes()
         return self.blocks_in * self.rows.kernel * self.columns.kernel
 
 
@@ -159,15 +176,20 @@ class _Work:
         columns = -(-shape.columns.result // column_parts)
         self.tiles = -(-shape.images // images) * row_parts * column_parts
         self.positions = images * rows * columns
-        if images > 1:
-            self.sides = shape.rows.source, shape.columns.source
-        else:
-            self.sides = _reach(shape.rows, rows), _reach(shape.columns, columns)
-        self.block_rows = images * self.sides[0] * self.sides[1]
+        boxes = []
+        for block in range(1 if shape.packing is None else shape.blocks_in):
+            y, x = shape.axes(block)
+            sides = (y.source, x.source) if images > 1 else (_reach(y, rows), _reach(x, columns))
+            boxes.append((*sides, images * sides[0] * sides[1]))
+        self.longest = max(max(box) for box in boxes)
+        self.block_rows = boxes[0][2]
         self.input_rows = chunk * self.block_rows
+        if shape.packing is not None:
+            self.input_rows = sum(box[2] for box in boxes)
+        self.runs = [box[2] for box in boxes]
 
     def too_long(self) -> bool:
-        return max(*self.sides, self.positions, self.block_rows) > MOST_ROWS
+        return max(self.longest, self.positions) > MOST_ROWS
 
     def cycles(self, staged_in: bool, stored: bool) -> int:
         """Cycles if all transfers overlap."""
@@ -196,8 +218,18 @@ class _Work:
         again = self.shape.blocks_out if self.chunk < self.shape.blocks_in else 1
         if not self.shape.convolution:
             again = 1
+        if self.shape.packing is not None:
+            return self.tiles * sum(
+                positions * sum(_beats(run.length, self.config) for run in section.runs)
+                for positions, section in zip(self.runs, self.shape.packing.sections, strict=True)
+            )
         rows = self.tiles * self.block_rows * self.shape.blocks_in * again
         return rows * self.config.array // self.config.bus_bytes
+
+
+def _beats(size: int, config: TpuConfig) -> int:
+    """Most beats of a piece of `size` bytes at any address."""
+    return (size + 2 * config.bus_bytes - 2) // config.bus_bytes
 
 
 def _reach(axis: Axis, results: int) -> int:
@@ -241,7 +273,7 @@ def _chunks(shape: Shape, staged_in: bool) -> Sequence[int]:
     """Channel blocks staged at once: all, or parts of the reduction."""
     if not shape.convolution:
         return (1,)
-    if not staged_in or shape.blocks_in == 1:
+    if not staged_in or shape.blocks_in == 1 or shape.packing is not None:
         return (shape.blocks_in,)
     parts = [-(-shape.blocks_in // parts) for parts in _splits(shape.blocks_in)]
     return [chunk for i, chunk in enumerate(parts) if i < 6 or chunk & chunk - 1 == 0]

@@ -117,7 +117,7 @@ def compile_dynamic(
             Activation("y", (batch, sizes[0], sizes[1], kernel.shape[3])),
         ),
     )
-    program = compile_network(network, core)
+    program = compile_network(network, core, packing=False)
     if not np.array_equal(program.image[: weights.packed.size], weights.packed):
         raise InternalError(f"op {step.op.where()}: its program does not begin with its weights")
     return program
