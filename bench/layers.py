@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sw.compiler.tpu.layers import Activation, Convolution, Network, result_size
+from sw.compiler.tpu.layers import Activation, Convolution, result_size
+from sw.compiler.tpu.network import Network
 
 SHAPES = Path(__file__).with_name("shapes.csv")
 

@@ -15,7 +15,8 @@ from sim.engine import TpuError
 from sim.functional import FunctionalSimulator
 from sim.memory import MemoryTiming
 from sw.compiler.tpu.compile import compile_network
-from sw.compiler.tpu.layers import Activation, Convolution, Network
+from sw.compiler.tpu.layers import Activation, Convolution
+from sw.compiler.tpu.network import Network
 from sw.runtime.devices.tpu import TpuDevice
 from sw.runtime.devices.tpu_memory import relocate
 

@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hw.tpu.config import TpuConfig
-from sw.compiler.tpu.layers import Activation, CompileError, Convolution, Network
+from sw.compiler.tpu.layers import Activation, CompileError, Convolution
+from sw.compiler.tpu.network import Network
 from sw.compiler.tpu.packing import pack
 from sw.compiler.tpu.tile import Gap, Shape, Tiling, choose
 
@@ -30,7 +31,7 @@ class Resident:
 
 @dataclass(frozen=True)
 class Placement:
-    """Resident activations by name, and the tiling of every layer."""
+    """Resident activations by name (whole ones, see `Network.parts`), and every layer's tiling."""
 
     resident: dict[str, Resident]
     tilings: tuple[Tiling, ...]
@@ -40,9 +41,14 @@ class Placement:
         """Activations that lie densely in DRAM, because all that read them pack them."""
         return {
             layer.input
-            for layer, shape in zip(network.layers, self.shapes, strict=True)
+            for layer, shape in zip(network.workers, self.shapes, strict=True)
             if shape.packing is not None
         }
+
+    def home(self, network: Network, name: str) -> int | None:
+        """The scratchpad row at which an activation begins; None if it is not resident."""
+        found = self.resident.get(network.whole(name))
+        return None if found is None else found.base + network.offset_rows(name)
 
     def occupied(self, layer: int) -> list[Gap]:
         """Rows that resident activations and the output ring of a layer hold during it."""
@@ -77,7 +83,9 @@ def place(network: Network, config: TpuConfig, *, packing: bool = True) -> Place
 class _Placer:
     def __init__(self, network: Network, config: TpuConfig, packing: bool) -> None:
         self.network, self.config = network, config
-        self.shapes = [Shape.of(network, layer, config.array) for layer in network.layers]
+        self.layers = network.workers
+        self.shapes = [Shape.of(network, layer, config.array) for layer in self.layers]
+        self.lives = self._lives()
         self.resident: dict[str, Resident] = {}
         self.known: dict[tuple[object, ...], Tiling | None] = {}
         for name in network.inputs if packing else ():
@@ -87,7 +95,7 @@ class _Placer:
         for item in self._in_order():
             self._consider(item)
         tilings = []
-        for number, layer in enumerate(self.network.layers):
+        for number, layer in enumerate(self.layers):
             tiling = self._tiling(number)
             if tiling is None:
                 raise CompileError(
@@ -99,13 +107,13 @@ class _Placer:
 
     def _consider_packing(self, name: str) -> None:
         """Pack a network input if that makes the layers that read it cheaper."""
-        readers = [i for i, layer in enumerate(self.network.layers) if layer.input == name]
+        readers = [i for i, layer in enumerate(self.layers) if name in layer.inputs]
         everything = [(0, self.config.scratchpad_rows)]
         plain = packed = 0
         shapes = {}
         for number in readers:
-            layer = self.network.layers[number]
-            if not isinstance(layer, Convolution):
+            layer = self.layers[number]
+            if not isinstance(layer, Convolution) or name in layer.inputs[1:]:
                 return
             packing = pack(layer, self.network.axes(layer), self.config.array)
             if packing is None:
@@ -124,20 +132,28 @@ class _Placer:
                 self.shapes[number] = shape
 
     def _in_order(self) -> list[Activation]:
-        names = [*self.network.inputs, *(layer.output for layer in self.network.layers)]
-        return [self.network.by_name[name] for name in names]
+        names = [*self.network.inputs, *(layer.output for layer in self.layers)]
+        wholes = dict.fromkeys(self.network.whole(name) for name in names)
+        return [self.network.by_name[name] for name in wholes]
 
-    def _life(self, name: str) -> tuple[int, int] | None:
-        """First and last layer; None if nothing reads the activation."""
-        layers = self.network.layers
-        uses = [i for i, layer in enumerate(layers) if layer.input == name]
-        if not uses:
-            return None
-        made = [i for i, layer in enumerate(layers) if layer.output == name]
-        return (made[0] if made else max(0, uses[0] - 1)), uses[-1]
+    def _lives(self) -> dict[str, tuple[int, int]]:
+        """First and last layer of every activation that is read and may become resident."""
+        made: dict[str, int] = {}
+        used: dict[str, list[int]] = {}
+        for number, layer in enumerate(self.layers):
+            made.setdefault(self.network.whole(layer.output), number)
+            for name in layer.inputs:
+                used.setdefault(self.network.whole(name), []).append(number)
+        lives = {}
+        for name, uses in used.items():
+            first = made.get(name, max(0, uses[0] - 1))
+            # only the layer that streams it knows how to bring a network input along
+            if name in made or self.layers[uses[0]].input == name:
+                lives[name] = first, uses[-1]
+        return lives
 
     def _consider(self, item: Activation) -> None:
-        life = self._life(item.name)
+        life = self.lives.get(item.name)
         rows = item.blocks(self.config.array) * item.positions
         if life is None or rows > self.config.scratchpad_rows:
             return
@@ -177,20 +193,22 @@ class _Placer:
         return total
 
     def _tiling(self, number: int) -> Tiling | None:
-        layer = self.network.layers[number]
+        layer = self.layers[number]
         busy = [
             (item.base, item.base + item.rows)
             for item in self.resident.values()
             if item.first <= number <= item.last
         ]
         gaps = tuple(free_rows(self.config.scratchpad_rows, busy))
-        staged_in = layer.input not in self.resident
-        staged_out = layer.output not in self.resident
+        whole, resident = self.network.whole, self.resident
+        staged_in = whole(layer.input) not in resident
+        staged_out = whole(layer.output) not in resident
         stored = staged_out or layer.output in self.network.outputs
-        key = (number, gaps, staged_in, staged_out, stored)
+        seconds = sum(whole(name) not in resident for name in layer.inputs[1:])
+        key = (number, gaps, staged_in, staged_out, stored, seconds)
         if key not in self.known:
             self.known[key] = choose(
-                self.shapes[number], self.config, gaps, staged_in, staged_out, stored
+                self.shapes[number], self.config, gaps, staged_in, staged_out, stored, seconds
             )
         return self.known[key]
 
@@ -202,9 +220,9 @@ def estimate(network: Network, config: TpuConfig) -> list[tuple[str, int, int]]:
         -(-network.by_name[layer.output].positions * layer.weights.size // config.tile_bytes)
         if isinstance(layer, Convolution)
         else 0
-        for layer in network.layers
+        for layer in network.workers
     ]
     return [
         (layer.name, tiling.cycles, cycles)
-        for layer, tiling, cycles in zip(network.layers, placement.tilings, ideal, strict=True)
+        for layer, tiling, cycles in zip(network.workers, placement.tilings, ideal, strict=True)
     ]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hw.tpu import numerics
 from hw.tpu.config import PARAMETER_SUBROWS, TpuConfig
 from hw.tpu.program import Port
 from sw.compiler.tpu.allocate import Placement
-from sw.compiler.tpu.layers import Convolution, Depthwise, MaxPool, Network
+from sw.compiler.tpu.layers import Convolution, Depthwise, Worker
+from sw.compiler.tpu.network import Network
+from sw.compiler.tpu.packing import Packing
 
 
 def pack_weights(weights: NDArray[np.int8], array: int) -> NDArray[np.uint8]:
@@ -47,50 +51,90 @@ def pack_parameters(
     return np.ascontiguousarray(planes).reshape(blocks * PARAMETER_SUBROWS * array)
 
 
+def pack_addition(constants: tuple[int, int, int], array: int) -> NDArray[np.uint8]:
+    """A parameter entry `[8][array]` with the constants of an add in lanes 0 and 1."""
+    words = np.zeros((2, array), "<u4")
+    packed = np.frombuffer(numerics.pack_add_constants(constants), "<u4")
+    words[:, :2] = packed.reshape(2, 2).T
+    return np.ascontiguousarray(
+        words.view(np.uint8).reshape(2, array, 4).transpose(0, 2, 1)
+    ).ravel()
+
+
+def pack_table(table: NDArray[np.int8], array: int) -> NDArray[np.uint8]:
+    """int8 `[256]` or `[256, c]` to rows of the lane memory: `[256][array]` for all channels, or
+    `[c block][256][array]`."""
+    if table.ndim == 1:
+        return np.repeat(table, array).view(np.uint8)
+    blocks = -(-table.shape[1] // array)
+    full = np.zeros((256, blocks * array), np.int8)
+    full[:, : table.shape[1]] = table
+    return full.reshape(256, blocks, array).transpose(1, 0, 2).copy().view(np.uint8).ravel()
+
+
 @dataclass(frozen=True)
 class Memory:
-    """The DRAM image and where things are in it, byte offsets; `buffers` by activation."""
+    """The DRAM image and where things are in it, byte offsets: constants by the name of their
+    layer's output, `buffers` by activation."""
 
     image: NDArray[np.uint8]
     weights: dict[str, int]
     parameters: dict[str, int]
+    additions: dict[str, int]
+    tables: dict[str, int]
     buffers: dict[str, int]
     size: int
 
 
-def lay_out(network: Network, config: TpuConfig, placement: Placement, stored: set[str]) -> Memory:
-    """Constants of all layers from offset 0, then a buffer for each activation in `stored`."""
-    align = max(64, config.array)
-    parts: list[NDArray[np.uint8]] = []
-    places: list[dict[str, int]] = [{}, {}]
-    end = 0
-    for layer, shape in zip(network.layers, placement.shapes, strict=True):
-        if isinstance(layer, MaxPool):
-            continue
+def _constants(
+    network: Network, layer: Worker, packing: Packing | None, array: int
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """What a layer needs in DRAM, as (field of `Memory`, bytes)."""
+    if isinstance(layer, (Convolution, Depthwise)):
         pack = pack_weights if isinstance(layer, Convolution) else pack_lanes
-        if shape.packing is not None:
-            pack = shape.packing.pack_weights
+        if packing is not None:
+            pack = packing.pack_weights
+        yield "weights", pack(layer.weights, array)
         zero_point = network.by_name[layer.input].zero_point
-        for table, data in zip(
-            places,
-            (
-                pack(layer.weights, config.array),
-                pack_parameters(layer, zero_point, config.array),
-            ),
-            strict=True,
-        ):
-            table[layer.name] = end
+        yield "parameters", pack_parameters(layer, zero_point, array)
+    epilogue = layer.epilogue
+    if epilogue is not None:
+        for name in epilogue.seconds:
+            constants = epilogue.add_constants(network.by_name[name])
+            yield "additions", pack_addition(constants, array)
+        if epilogue.table is not None:
+            yield "tables", pack_table(epilogue.table, array)
+
+
+def lay_out(network: Network, config: TpuConfig, placement: Placement, stored: set[str]) -> Memory:
+    """Constants of all layers from offset 0, then a buffer for each activation in `stored`. Parts
+    of a stored whole have their buffers in it."""
+    align = max(64, config.array)
+    images: list[NDArray[np.uint8]] = []
+    places: dict[str, dict[str, int]] = {
+        kind: {} for kind in ("weights", "parameters", "additions", "tables")
+    }
+    end = 0
+    for layer, shape in zip(network.workers, placement.shapes, strict=True):
+        for kind, data in _constants(network, layer, shape.packing, config.array):
+            places[kind][layer.output] = end
             size = -(-data.size // align) * align
-            parts.append(np.concatenate([data, np.zeros(size - data.size, np.uint8)]))
+            images.append(np.concatenate([data, np.zeros(size - data.size, np.uint8)]))
             end += size
-    image = np.concatenate(parts) if parts else np.zeros(0, np.uint8)
+    image = np.concatenate(images) if images else np.zeros(0, np.uint8)
     buffers: dict[str, int] = {}
     dense = placement.packed(network)
     for name in [item.name for item in network.activations if item.name in stored]:
+        if network.whole(name) in stored and network.whole(name) != name:
+            continue
         buffers[name] = end
         size = port(network, name, end, dense=name in dense).size(config.array)
         end += -(-size // align) * align
-    return Memory(image, places[0], places[1], buffers, end)
+    for name in network.parts:
+        if network.whole(name) in buffers:
+            offset = network.offset_rows(name) * config.array
+            buffers[name] = buffers[network.whole(name)] + offset
+    return Memory(image, buffers=buffers, size=end, **places)
 
 
 def port(network: Network, name: str, address: int, *, dense: bool) -> Port:
@@ -98,6 +142,6 @@ def port(network: Network, name: str, address: int, *, dense: bool) -> Port:
     item = network.by_name[name]
     raw = any(
         isinstance(layer, Convolution) and layer.accumulators and layer.output == name
-        for layer in network.layers
+        for layer in network.workers
     )
     return Port(name, address, item.shape, item.scale, item.zero_point, raw, dense)

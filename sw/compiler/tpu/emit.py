@@ -12,7 +12,16 @@ from hw.tpu.config import PARAMETER_SUBROWS, TpuConfig
 from hw.tpu.isa import Convert, Opcode, Reduce, Source
 from hw.tpu.isa import Memory as Target
 from sw.compiler.tpu.constants import Memory
-from sw.compiler.tpu.layers import Activation, Axis, Convolution, Depthwise, MaxPool, Network
+from sw.compiler.tpu.layers import (
+    Activation,
+    Axis,
+    Convolution,
+    Depthwise,
+    MaxPool,
+    Pointwise,
+    Worker,
+)
+from sw.compiler.tpu.network import Network
 from sw.compiler.tpu.packing import Packing
 from sw.compiler.tpu.synchronise import Box, Operation, Space
 from sw.compiler.tpu.tile import MOST_ROWS, Tile
@@ -76,6 +85,14 @@ class Window:
             tile.y0 * rows.stride - rows.before - region.y0,
             tile.x0 * columns.stride - columns.before - region.x0,
         )
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What VECTOR does with what it reads, as fields, and where a second operand lies."""
+
+    fields: dict[str, int]
+    second: View | None = None
 
 
 class Emitter:
@@ -184,7 +201,7 @@ class Emitter:
     def weights(self, layer: Convolution, first_tile: int, tiles: int, tag: int) -> None:
         """LOAD consecutive weight tiles into the FIFO."""
         n = self.config.array
-        address = self.memory.weights[layer.name] + first_tile * self.config.tile_bytes
+        address = self.memory.weights[layer.output] + first_tile * self.config.tile_bytes
         most = max(1, MOST_ROWS // n)
         while tiles:
             now = min(tiles, most)
@@ -210,7 +227,7 @@ class Emitter:
         n, each = self.config.array, PARAMETER_SUBROWS
         rows = (last - first) * each
         fields = {
-            "address": self.memory.parameters[layer.name] + first * each * n,
+            "address": self.memory.parameters[layer.output] + first * each * n,
             "dram_row_stride": n,
             "rows": rows,
             "row_bytes": n,
@@ -221,12 +238,26 @@ class Emitter:
         }
         self._append(Opcode.LOAD, fields, [], [Box(Space.PARAMETERS, entry * each, ((rows, 1),))])
 
-    def lanes(self, layer: Depthwise, first: int, last: int, row: int, tag: int) -> None:
-        """LOAD weights of channel blocks `[first, last)` to the lane memory from `row` on."""
-        n, taps = self.config.array, layer.kernel[0] * layer.kernel[1]
-        rows = (last - first) * taps
+    def addition(self, layer: Worker, entry: int, tag: int) -> None:
+        """LOAD the constants of a layer's add to a parameter entry."""
+        n, each = self.config.array, PARAMETER_SUBROWS
         fields = {
-            "address": self.memory.weights[layer.name] + first * taps * n,
+            "address": self.memory.additions[layer.output],
+            "dram_row_stride": n,
+            "rows": each,
+            "row_bytes": n,
+            "base": entry * each,
+            "row_stride": 1,
+            "memory": Target.PARAMETERS,
+            "tag": tag,
+        }
+        self._append(Opcode.LOAD, fields, [], [Box(Space.PARAMETERS, entry * each, ((each, 1),))])
+
+    def lanes(self, address: int, rows: int, row: int, tag: int) -> None:
+        """LOAD `rows` rows to the lane memory from `row` on."""
+        n = self.config.array
+        fields = {
+            "address": address,
             "dram_row_stride": n,
             "rows": rows,
             "row_bytes": n,
@@ -324,11 +355,12 @@ class Emitter:
 
     def convert(
         self, layer: Convolution, tile: Tile, block: int, accumulator: int, view: View,
-        conversion: dict[str, int], tag: int,
+        finish: Finish, tag: int,
     ) -> None:  # fmt: skip
-        """VECTOR from accumulators; `conversion` holds the fields that say how."""
+        """VECTOR from accumulators; `finish` says how."""
         b, y, x = tile.sides
-        dense = view.row == x and (b == 1 or view.image == y * x)
+        views = [view] if finish.second is None else [view, finish.second]
+        dense = all(item.row == x and (b == 1 or item.image == y * x) for item in views)
         rows, columns = (1, b * y * x) if dense else (y, x)
         fields = {
             "source": Source.ACCUMULATORS,
@@ -341,22 +373,15 @@ class Emitter:
             "width": columns,
             "step_y": 1,
             "step_x": 1,
-            "destination": view.at(block, tile.b0, tile.y0, tile.x0),
-            "destination_row_stride": view.row % isa.ROW_SPAN,
-            "destination_column_stride": 1,
-            "tag": tag,
         }
         reads = [Box(Space.ACCUMULATORS, accumulator, ((tile.positions, 1),))]
-        if conversion["convert"] == Convert.REQUANTISE:
-            first = conversion["parameters"] * PARAMETER_SUBROWS
-            reads.append(Box(Space.PARAMETERS, first, ((PARAMETER_SUBROWS, 1),)))
-        self._append(Opcode.VECTOR, fields | conversion, reads, [view.box(block, block + 1, tile)])
+        self._vector(fields, finish, reads, tile, block, view, tag)
 
     def pool(
-        self, layer: Depthwise | MaxPool, tile: Tile, region: Tile, block: int, source: View,
-        target: View, reduction: dict[str, int], tag: int,
+        self, layer: Depthwise | MaxPool | Pointwise, tile: Tile, region: Tile, block: int,
+        source: View, target: View, finish: Finish, tag: int,
     ) -> None:  # fmt: skip
-        """VECTOR over windows of a channel block of one image; `reduction` says what it does."""
+        """VECTOR over windows of a channel block of one image; `finish` says what it does."""
         rows, columns = axes = self.network.axes(layer)
         window = Window.of(axes, tile, region)
         _, y, x = tile.sides
@@ -378,21 +403,38 @@ class Emitter:
             "left": window.left,
             "step_y": rows.stride,
             "step_x": columns.stride,
+        }
+        reads = [source.box(block, block + 1, region)]
+        if finish.fields.get("reduce") == Reduce.MULTIPLY_ACCUMULATE:
+            taps = rows.kernel * columns.kernel
+            reads.append(Box(Space.LANES, finish.fields["weights"], ((taps, 1),)))
+        self._vector(fields, finish, reads, tile, block, target, tag)
+
+    def _vector(
+        self, fields: dict[str, int], finish: Finish, reads: list[Box], tile: Tile, block: int,
+        target: View, tag: int,
+    ) -> None:  # fmt: skip
+        """The half of VECTOR that all its uses share: what follows the value, and where to."""
+        fields |= finish.fields
+        entries = [fields["parameters"]] if fields["convert"] == Convert.REQUANTISE else []
+        second = finish.second
+        if second is not None:
+            entries.append(fields["second_parameters"])
+            reads.append(second.box(block, block + 1, tile))
+            fields |= {
+                "second": second.at(block, tile.b0, tile.y0, tile.x0),
+                "second_row_stride": second.row % isa.ROW_SPAN,
+                "second_column_stride": 1,
+            }
+        if fields.get("table"):
+            reads.append(Box(Space.LANES, 256 * fields["table_number"], ((256, 1),)))
+        for entry in entries:
+            first = entry * PARAMETER_SUBROWS
+            reads.append(Box(Space.PARAMETERS, first, ((PARAMETER_SUBROWS, 1),)))
+        fields |= {
             "destination": target.at(block, tile.b0, tile.y0, tile.x0),
             "destination_row_stride": target.row % isa.ROW_SPAN,
             "destination_column_stride": 1,
             "tag": tag,
         }
-        reads = [source.box(block, block + 1, region)]
-        if reduction["convert"] == Convert.REQUANTISE:
-            first = reduction["parameters"] * PARAMETER_SUBROWS
-            reads.append(Box(Space.PARAMETERS, first, ((PARAMETER_SUBROWS, 1),)))
-        if reduction["reduce"] == Reduce.MULTIPLY_ACCUMULATE:
-            taps = rows.kernel * columns.kernel
-            reads.append(Box(Space.LANES, reduction["weights"], ((taps, 1),)))
-        self._append(
-            Opcode.VECTOR,
-            fields | reduction,
-            reads,
-            [target.box(block, block + 1, tile)],
-        )
+        self._append(Opcode.VECTOR, fields, reads, [target.box(block, block + 1, tile)])

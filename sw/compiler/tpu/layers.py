@@ -1,4 +1,4 @@
-"""The layers that the back half of the TPU compiler takes: quantised, fused, in order.
+"""The layers that the back half of the TPU compiler takes: quantised, one vector pass each.
 
 A matmul `[M, K] x [K, N]` is a 1x1 convolution on an activation of shape `[1, 1, M, K]`; a fully
 connected layer on a feature map is a convolution whose kernel covers the map.
@@ -6,7 +6,7 @@ connected layer on a feature map is a convolution whose kernel covers the map.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -63,6 +63,43 @@ class Axis:
         return low, max(low + 1, min(high, self.source))
 
 
+Quantisation = tuple[float, int]
+"""Scale and zero point."""
+
+
+@dataclass(frozen=True, eq=False)
+class Epilogue:
+    """What happens to a layer's int8 value, quantised as `value`, before its clamp.
+
+    `second` names an activation of the result's shape that is added to it as QLinearAdd does, as
+    the operator's first operand if `swap`; `sum` is how that sum is quantised. Then `table`, int8
+    `[256]` or one for each channel `[256, channels]`, gives the result of code q in entry q + 128.
+    Without both the value stays as it is.
+    """
+
+    value: Quantisation
+    second: str | None = None
+    swap: bool = False
+    sum: Quantisation = (1.0, 0)
+    table: NDArray[np.int8] | None = None
+
+    @property
+    def seconds(self) -> tuple[str, ...]:
+        """The second operand, if there is one."""
+        return () if self.second is None else (self.second,)
+
+    @property
+    def result(self) -> Quantisation:
+        """How the value is quantised before the table."""
+        return self.value if self.second is None else self.sum
+
+    def add_constants(self, second: Activation) -> tuple[int, int, int]:
+        """`numerics.add_constants` of the sum with `second`; `ValueError` if there are none."""
+        operands = [self.value, (second.scale, second.zero_point)]
+        (a, za), (b, zb) = operands[::-1] if self.swap else operands
+        return numerics.add_constants((a, b, self.sum[0]), (za, zb, self.sum[1]))
+
+
 @dataclass(frozen=True, eq=False)
 class Convolution:
     """`output = clamp(requantise(sum((x - x_zero) * weights) + bias))`; padding reads as real zero.
@@ -89,6 +126,11 @@ class Convolution:
     low: int = numerics.INT8_MIN
     high: int = numerics.INT8_MAX
     accumulators: bool = False
+    epilogue: Epilogue | None = None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return inputs_of(self.input, self.epilogue)
 
     @property
     def kernel(self) -> Pair:
@@ -125,6 +167,11 @@ class Depthwise:
     padding: Padding = ((0, 0), (0, 0))
     low: int = numerics.INT8_MIN
     high: int = numerics.INT8_MAX
+    epilogue: Epilogue | None = None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return inputs_of(self.input, self.epilogue)
 
     @property
     def kernel(self) -> Pair:
@@ -171,6 +218,11 @@ class MaxPool:
     window: Pair
     strides: Pair = (1, 1)
     padding: Padding = ((0, 0), (0, 0))
+    epilogue: None = None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.input,)
 
     @property
     def kernel(self) -> Pair:
@@ -181,147 +233,54 @@ class MaxPool:
         return 1, 1
 
 
-Layer = Convolution | Depthwise | MaxPool
+@dataclass(frozen=True, eq=False)
+class Pointwise:
+    """`output = clamp(epilogue(input))`: a sum of two activations, a table, a clamp or a copy."""
+
+    name: str
+    input: str
+    output: str
+    epilogue: Epilogue
+    low: int = numerics.INT8_MIN
+    high: int = numerics.INT8_MAX
+    kernel: Pair = (1, 1)
+    strides: Pair = (1, 1)
+    dilations: Pair = (1, 1)
+    padding: Padding = ((0, 0), (0, 0))
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return inputs_of(self.input, self.epilogue)
+
+
+@dataclass(frozen=True)
+class Concat:
+    """Channels of `sources` one after the other; all share one quantisation.
+
+    The back half turns it into addresses (`arrange.py`): it takes no instruction where a source
+    can be written to its place, and one copy where it cannot.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    output: str
+    epilogue: None = None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return self.sources
+
+
+Worker = Convolution | Depthwise | MaxPool | Pointwise
+"""Layers that take instructions."""
+Layer = Worker | Concat
+
+
+def inputs_of(first: str, epilogue: Epilogue | None) -> tuple[str, ...]:
+    """The activations that a layer reads, its own input first."""
+    return (first,) if epilogue is None else (first, *epilogue.seconds)
 
 
 def result_size(source: int, kernel: int, stride: int, dilation: int, padding: Pair) -> int:
     """Output positions along an axis (0 or less: the window does not fit)."""
     return (source + sum(padding) - (kernel - 1) * dilation - 1) // stride + 1
-
-
-@dataclass(frozen=True)
-class Network:
-    """Layers in an order in which they can run, and the activations between them.
-
-    Raises `CompileError` unless every activation has one producer, comes before its consumers and
-    has the shape that its layer gives it.
-    """
-
-    inputs: tuple[str, ...]
-    layers: tuple[Layer, ...]
-    outputs: tuple[str, ...]
-    activations: tuple[Activation, ...]
-    by_name: dict[str, Activation] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        names = {item.name: item for item in self.activations}
-        object.__setattr__(self, "by_name", names)
-        if len(names) != len(self.activations):
-            raise CompileError("two activations share a name")
-        for item in self.activations:
-            if len(item.shape) != 4 or min(item.shape) < 1:
-                raise CompileError(f"activation {item.name!r}: shape {item.shape} is not NHWC")
-            if not numerics.INT8_MIN <= item.zero_point <= numerics.INT8_MAX:
-                raise CompileError(f"activation {item.name!r}: zero point {item.zero_point}")
-        known: set[str] = set()
-        for name in self.inputs:
-            self._define(name, known, "network input")
-        raw: set[str] = set()
-        for layer in self.layers:
-            if layer.input not in known:
-                raise CompileError(f"layer {layer.name!r}: input {layer.input!r} is not there yet")
-            if layer.input in raw:
-                raise CompileError(f"layer {layer.name!r}: input {layer.input!r} is int32")
-            self._define(layer.output, known, f"layer {layer.name!r}")
-            self._check(layer)
-            if isinstance(layer, Convolution) and layer.accumulators:
-                raw.add(layer.output)
-        produced = {layer.output for layer in self.layers}
-        for name in self.outputs:
-            if name not in produced:
-                raise CompileError(f"network output {name!r} is the output of no layer")
-        if not self.outputs or len(set(self.outputs)) != len(self.outputs):
-            raise CompileError(f"network outputs {self.outputs} must be some different activations")
-        if raw - set(self.outputs):
-            raise CompileError(f"int32 activation {min(raw - set(self.outputs))!r} is no output")
-
-    def _define(self, name: str, known: set[str], who: str) -> None:
-        if name not in self.by_name:
-            raise CompileError(f"{who}: no activation {name!r}")
-        if name in known:
-            raise CompileError(f"{who}: activation {name!r} has a producer already")
-        known.add(name)
-
-    def _check(self, layer: Layer) -> None:
-        source, result = self.by_name[layer.input], self.by_name[layer.output]
-        where = f"layer {layer.name!r}"
-        for what, values in (
-            ("kernel", layer.kernel),
-            ("strides", layer.strides),
-            ("dilations", layer.dilations),
-        ):
-            if not all(1 <= value <= MOST_STEP for value in values):
-                raise CompileError(f"{where}: {what} {values} must be from 1 to {MOST_STEP}")
-        if not all(0 <= value <= MOST_PADDING for pair in layer.padding for value in pair):
-            raise CompileError(f"{where}: padding {layer.padding} must be 0 to {MOST_PADDING}")
-        channels = source.shape[3]
-        if isinstance(layer, Convolution):
-            channels = self._check_convolution(layer, source, where)
-        elif isinstance(layer, Depthwise):
-            self._check_channels(layer, channels, where)
-        elif (source.scale, source.zero_point) != (result.scale, result.zero_point):
-            raise CompileError(f"{where}: input and output must share scale and zero point")
-        elif any(max(p) >= k for p, k in zip(layer.padding, layer.kernel, strict=True)):
-            raise CompileError(f"{where}: padding {layer.padding} is not below {layer.kernel}")
-        size = zip(
-            source.shape[1:3], layer.kernel, layer.strides, layer.dilations, layer.padding,
-            strict=True,
-        )  # fmt: skip
-        expected = (source.shape[0], *(result_size(*axis) for axis in size), channels)
-        if result.shape != expected:
-            raise CompileError(f"{where}: output has shape {result.shape}, should be {expected}")
-
-    @staticmethod
-    def _check_convolution(layer: Convolution, source: Activation, where: str) -> int:
-        """The number of output channels."""
-        weights = layer.weights
-        if weights.ndim != 4 or weights.dtype != np.int8:
-            raise CompileError(
-                f"{where}: weights are {weights.dtype} {weights.shape}, not int8 4-D"
-            )
-        if weights.shape[2] != source.shape[3]:
-            raise CompileError(
-                f"{where}: weights take {weights.shape[2]} channels, input has {source.shape[3]}"
-            )
-        Network._check_channels(layer, layer.channels, where)
-        if layer.scale is None and not layer.accumulators:
-            raise CompileError(f"{where}: a requantised output needs a scale")
-        return layer.channels
-
-    @staticmethod
-    def _check_channels(layer: Convolution | Depthwise, channels: int, where: str) -> None:
-        """What belongs to each output channel."""
-        if layer.weights.shape[-1] != channels or layer.weights.dtype != np.int8:
-            raise CompileError(f"{where}: weights must be int8, one kernel for each of {channels}")
-        for what, values, dtype in (
-            ("bias", layer.bias, np.int32),
-            ("scale", layer.scale, np.float32),
-        ):
-            if values is not None and (values.shape != (channels,) or values.dtype != dtype):
-                raise CompileError(f"{where}: {what} must be {np.dtype(dtype)} [{channels}]")
-        if not numerics.INT8_MIN <= layer.low <= layer.high <= numerics.INT8_MAX:
-            raise CompileError(f"{where}: clamp [{layer.low}, {layer.high}] is no int8 range")
-
-    def axes(self, layer: Layer) -> tuple[Axis, Axis]:
-        """Rows and columns of a layer."""
-        source, result = self.by_name[layer.input].shape, self.by_name[layer.output].shape
-        rows, columns = (
-            Axis(
-                source[1 + i],
-                result[1 + i],
-                layer.kernel[i],
-                layer.strides[i],
-                layer.dilations[i],
-                layer.padding[i][0],
-            )
-            for i in (0, 1)
-        )
-        return rows, columns
-
-    def macs(self) -> int:
-        """Useful multiply-accumulates: output positions x kernel x cin x cout."""
-        return sum(
-            self.by_name[layer.output].positions * layer.weights.size
-            for layer in self.layers
-            if isinstance(layer, Convolution)
-        )

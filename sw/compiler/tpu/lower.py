@@ -21,11 +21,12 @@ from sw.compiler.tpu.layers import (
     CompileError,
     Convolution,
     Layer,
-    Network,
     Shape,
+    Worker,
     result_size,
 )
 from sw.compiler.tpu.legalise import legalise
+from sw.compiler.tpu.network import Network
 from sw.compiler.tpu.quantise import (
     accumulated,
     geometry,
@@ -236,7 +237,7 @@ class _Lowering:
 
     @staticmethod
     def _add(
-        program: _Program, layer: Layer, op: Operation, scale: float, zero_point: int
+        program: _Program, layer: Worker, op: Operation, scale: float, zero_point: int
     ) -> Activation:
         """Put a layer at the end of a program; the activation that it makes."""
         x = program.activations[layer.input].shape

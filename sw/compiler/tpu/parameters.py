@@ -1,4 +1,4 @@
-"""Biases, scales, depthwise weights: memories as two halves, one in use, the other loading."""
+"""Biases, scales, depthwise weights, tables: memories as two halves, one in use, one loading."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ from collections.abc import Sequence
 
 from hw.tpu.config import TpuConfig
 from sw.compiler.tpu.emit import Emitter
-from sw.compiler.tpu.layers import CompileError, Convolution, Depthwise, Layer, MaxPool
+from sw.compiler.tpu.layers import CompileError, Convolution, Depthwise, Worker
 from sw.compiler.tpu.plan import Group
 
 Need = tuple[int, int]
 """Layer number and number of the part of its output blocks that fills a half at most."""
+TABLE_ROWS = 256
 
 
 class Slots:
     """Loads parts of the layers' constants in the order in which the groups need them.
 
     Part k of that order goes to half `k % 2`, as soon as part k - 1 is in use: part k - 2, which
-    it overwrites, is then done with. A block of output channels takes `each(layer)` of the
-    `entries` of the memory.
+    it overwrites, is then done with. Of the `entries` of the memory a part takes `head(layer)`
+    that all its blocks of output channels share, then `each(layer)` for every block.
     """
 
     def __init__(self, entries: int, groups: Sequence[Group]) -> None:
         self.halves = 2 if entries > 1 else 1
-        self.half = entries // self.halves
-        self.layers: dict[int, Convolution | Depthwise] = {}
+        self.half = self.usable(entries // self.halves)
+        self.layers: dict[int, Worker] = {}
         self.order: list[Need] = []
         for group in groups:
-            if not self.serves(group.layer):
+            if not self.head(group.layer) and not self.each(group.layer):
                 continue
-            assert not isinstance(group.layer, MaxPool)
             self.layers[group.number] = group.layer
             if group.shape.convolution and group.chunk_last < group.shape.blocks_in:
                 continue
@@ -41,37 +41,44 @@ class Slots:
         self.position = -1
         self.fetched = -1
 
-    def serves(self, layer: Layer) -> bool:
-        """Whether the layer needs this memory."""
+    @staticmethod
+    def usable(half: int) -> int:
+        """How much of a half is used."""
+        return half
+
+    def head(self, layer: Worker) -> int:
+        """Entries that a part begins with."""
         raise NotImplementedError
 
-    def each(self, layer: Convolution | Depthwise) -> int:
+    def each(self, layer: Worker) -> int:
         """Entries of a block."""
         raise NotImplementedError
 
-    def load(
-        self, emitter: Emitter, layer: Convolution | Depthwise, blocks: range, at: int, tag: int
-    ) -> None:
-        """Bring these blocks' entries to entry `at` and those behind it."""
+    def load(self, emitter: Emitter, layer: Worker, blocks: range, at: int, tag: int) -> None:
+        """Bring a part, its head to entry `at`."""
         raise NotImplementedError
 
     def _size(self, number: int) -> int:
         """Blocks of a layer in a half."""
         layer = self.layers[number]
-        if self.each(layer) > self.half:
-            raise CompileError(f"layer {layer.name!r}: kernel {layer.kernel} has too many weights")
-        return self.half // self.each(layer)
+        head, each = self.head(layer), self.each(layer)
+        if head + each > self.half:
+            raise CompileError(
+                f"layer {layer.name!r}: its constants take {head + each} entries of a memory that "
+                f"holds {self.half} at once"
+            )
+        return (self.half - head) // each if each else 1 << 20
 
-    def entry(self, emitter: Emitter, group: Group, block: int) -> int:
-        """The first entry of an output block, loaded first if it is not there."""
+    def entry(self, emitter: Emitter, group: Group, block: int) -> tuple[int, int]:
+        """The first entries of the head and of an output block, loaded first if not there."""
         size = self._size(group.number)
         need = group.number, block // size
         if self.position < 0 or self.order[self.position] != need:
             self.position += 1
             assert self.order[self.position] == need
             self._fetch(emitter, self.position)
-        half = self.position % self.halves
-        return half * self.half + block % size * self.each(self.layers[group.number])
+        layer, at = self.layers[group.number], self.position % self.halves * self.half
+        return at, at + self.head(layer) + block % size * self.each(layer)
 
     def prefetch(self, emitter: Emitter) -> None:
         """Load the part after the one in use."""
@@ -88,45 +95,67 @@ class Slots:
             return
         self.loaded[half] = need
         layer, size = self.layers[number], self._size(number)
-        blocks = -(-layer.channels // emitter.config.array)
-        taken = range(part * size, min((part + 1) * size, blocks))
+        channels = emitter.network.by_name[layer.output].blocks(emitter.config.array)
+        taken = range(part * size, min((part + 1) * size, channels))
         self.load(emitter, layer, taken, half * self.half, number)
 
 
 class ParameterSlots(Slots):
-    """The parameter memory: an entry for each block of output channels."""
+    """The parameter memory: constants of an add, then an entry for each output block."""
 
     def __init__(self, config: TpuConfig, groups: Sequence[Group]) -> None:
         super().__init__(config.parameter_entries, groups)
 
-    def serves(self, layer: Layer) -> bool:
+    def head(self, layer: Worker) -> int:
+        return int(layer.epilogue is not None and layer.epilogue.second is not None)
+
+    def each(self, layer: Worker) -> int:
         if isinstance(layer, Convolution):
-            return not layer.accumulators
-        return isinstance(layer, Depthwise)
+            return int(not layer.accumulators)
+        return int(isinstance(layer, Depthwise))
 
-    def each(self, layer: Convolution | Depthwise) -> int:
-        return 1
-
-    def load(
-        self, emitter: Emitter, layer: Convolution | Depthwise, blocks: range, at: int, tag: int
-    ) -> None:
-        emitter.parameters(layer, blocks.start, blocks.stop, at, tag)
+    def load(self, emitter: Emitter, layer: Worker, blocks: range, at: int, tag: int) -> None:
+        if self.head(layer):
+            emitter.addition(layer, at, tag)
+        if isinstance(layer, (Convolution, Depthwise)):
+            emitter.parameters(layer, blocks.start, blocks.stop, at + self.head(layer), tag)
 
 
 class LaneSlots(Slots):
-    """The lane memory: depthwise weights, a row for each kernel position."""
+    """The lane memory: a table for all channels, then for each output block depthwise weights, a
+    row for each kernel position, or a table of its own."""
 
     def __init__(self, config: TpuConfig, groups: Sequence[Group]) -> None:
         super().__init__(config.lane_rows, groups)
 
-    def serves(self, layer: Layer) -> bool:
-        return isinstance(layer, Depthwise) and not layer.averages
+    @staticmethod
+    def usable(half: int) -> int:
+        return half - half % TABLE_ROWS if half >= TABLE_ROWS else half
 
-    def each(self, layer: Convolution | Depthwise) -> int:
-        return layer.kernel[0] * layer.kernel[1]
+    def head(self, layer: Worker) -> int:
+        return TABLE_ROWS if _table_axes(layer) == 1 else 0
 
-    def load(
-        self, emitter: Emitter, layer: Convolution | Depthwise, blocks: range, at: int, tag: int
-    ) -> None:
-        assert isinstance(layer, Depthwise)
-        emitter.lanes(layer, blocks.start, blocks.stop, at, tag)
+    def each(self, layer: Worker) -> int:
+        taps = layer.kernel[0] * layer.kernel[1] if _multiplies(layer) else 0
+        return TABLE_ROWS if _table_axes(layer) == 2 else taps
+
+    def load(self, emitter: Emitter, layer: Worker, blocks: range, at: int, tag: int) -> None:
+        memory, n, each = emitter.memory, emitter.config.array, self.each(layer)
+        if self.head(layer):
+            emitter.lanes(memory.tables[layer.output], TABLE_ROWS, at, tag)
+        if each:
+            table = memory.weights if _multiplies(layer) else memory.tables
+            address = table[layer.output] + blocks.start * each * n
+            emitter.lanes(address, len(blocks) * each, at + self.head(layer), tag)
+
+
+def _multiplies(layer: Worker) -> bool:
+    """Whether a layer's weights are in the lane memory."""
+    return isinstance(layer, Depthwise) and not layer.averages
+
+
+def _table_axes(layer: Worker) -> int:
+    """Axes of a layer's table, 0 if it has none."""
+    if layer.epilogue is None or layer.epilogue.table is None:
+        return 0
+    return layer.epilogue.table.ndim

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from hw.tpu.config import TpuConfig
 from sw.compiler.tpu.allocate import Placement
 from sw.compiler.tpu.emit import View, packed
-from sw.compiler.tpu.layers import Activation, Convolution, Layer, Network
+from sw.compiler.tpu.layers import Activation, Convolution, Worker
+from sw.compiler.tpu.network import Network
 from sw.compiler.tpu.tile import Shape, Tile, Tiling
 
 MOST_EXPOSED_CHUNKS = 32
@@ -64,7 +65,7 @@ class Group:
     channel blocks `[chunk_first, chunk_last)` of the input take part."""
 
     number: int
-    layer: Layer
+    layer: Worker
     shape: Shape
     tile: Tile
     region: Tile
@@ -175,11 +176,11 @@ def groups(network: Network, config: TpuConfig, placement: Placement) -> list[li
     """The groups of every layer, in order."""
     arrived: set[str] = set()
     result = []
-    for number, (layer, tiling) in enumerate(zip(network.layers, placement.tilings, strict=True)):
+    for number, (layer, tiling) in enumerate(zip(network.workers, placement.tilings, strict=True)):
         shape = placement.shapes[number]
         made = list(_groups(network, config, placement, number, layer, shape, tiling))
         item = network.by_name[layer.input]
-        home = placement.resident.get(layer.input)
+        home = placement.home(network, layer.input)
         if home is None:
             for group in made:
                 group.pieces = _staged_pieces(group, config)
@@ -191,12 +192,12 @@ def groups(network: Network, config: TpuConfig, placement: Placement) -> list[li
 
 
 def _groups(
-    network: Network, config: TpuConfig, placement: Placement, number: int, layer: Layer,
+    network: Network, config: TpuConfig, placement: Placement, number: int, layer: Worker,
     shape: Shape, tiling: Tiling,
 ) -> Iterator[Group]:  # fmt: skip
     item = network.by_name[layer.input]
-    home = placement.resident.get(layer.input)
-    view = resident_view(item, home.base) if home else View(0, 0, 0, 0)
+    home = placement.home(network, layer.input)
+    view = resident_view(item, home) if home is not None else View(0, 0, 0, 0)
     for tile in tiling.tiles(shape):
         region = shape.region(tile)
 

@@ -15,9 +15,10 @@ from hw.tpu.isa import Convert, Reduce
 from hw.tpu.numerics import INT8_MAX, INT8_MIN
 from sw.compiler.tpu.allocate import Placement, free_rows
 from sw.compiler.tpu.constants import Memory
-from sw.compiler.tpu.emit import Emitter, View, packed
-from sw.compiler.tpu.layers import CompileError, Convolution, Depthwise, MaxPool, Network
-from sw.compiler.tpu.parameters import LaneSlots, ParameterSlots
+from sw.compiler.tpu.emit import Emitter, Finish, View, packed
+from sw.compiler.tpu.layers import CompileError, Convolution, Depthwise, MaxPool, Worker
+from sw.compiler.tpu.network import Network
+from sw.compiler.tpu.parameters import TABLE_ROWS, LaneSlots, ParameterSlots
 from sw.compiler.tpu.plan import Group, Piece, Step, groups, resident_view
 from sw.compiler.tpu.stored import Stored
 from sw.compiler.tpu.synchronise import Operation
@@ -43,6 +44,7 @@ class _Scheduler:
         self.bank = 1
         self.places: dict[int, int] = {}
         self.ring = 0
+        self.open: dict[int, View] = {}
         self.staged: list[Group] = []
 
     @property
@@ -67,6 +69,8 @@ class _Scheduler:
         left = work
         for number, step in enumerate(steps):
             self._bring(group, step)
+            if step.first_of_block:
+                self._open(group, step)
             if isinstance(group.layer, Convolution):
                 self._multiply(group, group.layer, step)
             left -= step.last - step.first
@@ -170,70 +174,110 @@ class _Scheduler:
                 group.view_of(number), place, group.number,
             )  # fmt: skip
 
+    # --- output ------------------------------------------------------------------------------
+
+    def _open(self, group: Group, step: Step) -> None:
+        """Choose where an output block goes; what is to be added to it is loaded to that place,
+        where the sum replaces it, unless it is resident.
+
+        A block of several that are worked on at once gets its place only when it is complete, if
+        the output ring is too short for all.
+        """
+        tiling = self.placement.tilings[group.number]
+        resident = self.placement.home(self.network, group.layer.output) is not None
+        if step.block not in self.open and (resident or len(self.open) < tiling.depth):
+            self.open[step.block] = self._place(group, step.block)
+
+    def _place(self, group: Group, block: int) -> View:
+        layer = group.layer
+        home = self.placement.home(self.network, layer.output)
+        if home is not None:
+            view = resident_view(self.network.by_name[layer.output], home)
+        else:
+            view = packed(self._slot(group.number), block, group.tile)
+        for name in layer.inputs[1:]:
+            if self.placement.home(self.network, name) is None:
+                item = self.network.by_name[name]
+                self.emitter.load(item, block, block + 1, group.tile, view, group.number)
+        return view
+
+    def _slot(self, layer: int) -> int:
+        """Base of the next output buffer of the layer's ring."""
+        tiling = self.placement.tilings[layer]
+        self.ring = (self.ring + 1) % tiling.depth
+        return tiling.ring + self.ring * tiling.output_rows
+
     def _finish(self, group: Group, step: Step) -> None:
         """VECTOR and STORE of an output block."""
         layer, tile, block = group.layer, group.tile, step.block
         item = self.network.by_name[layer.output]
-        home = self.placement.resident.get(layer.output)
-        raw = isinstance(layer, Convolution) and layer.accumulators
-        for plane in range(PLANES if raw else 1):
-            if home:
-                view = resident_view(item, home.base)
-            else:
-                view = packed(self._slot(group.number, plane, raw), block, tile)
-            if not isinstance(layer, Convolution):
-                self._pool(group, layer, step, view)
-            else:
-                self._convert(group, layer, step, plane, raw, view)
-            if layer.output in self.emitter.memory.buffers:
-                self.emitter.store(item, plane, block, tile, view, group.number)
-                self.stored.add(layer.output, block, tile)
-
-    def _pool(self, group: Group, layer: Depthwise | MaxPool, step: Step, view: View) -> None:
-        block = step.block
-        reduction = {"reduce": int(Reduce.MAX), "convert": int(Convert.NONE)}
-        reduction |= {"low": INT8_MIN, "high": INT8_MAX}
-        if isinstance(layer, Depthwise):
-            reduction = {
-                "reduce": int(Reduce.SUM if layer.averages else Reduce.MULTIPLY_ACCUMULATE),
-                "convert": int(Convert.REQUANTISE),
-                "parameters": self.parameters.entry(self.emitter, group, block),
-                "zero_point": self.network.by_name[layer.output].zero_point,
-                "pad": self.network.by_name[layer.input].zero_point,
-                "low": layer.low,
-                "high": layer.high,
-            }
-            if not layer.averages:
-                reduction["weights"] = self.lanes.entry(self.emitter, group, block)
-        self.emitter.pool(
-            layer, group.tile, group.region, block, group.views[0], view, reduction, group.number
-        )
-        if isinstance(layer, Depthwise):
-            self.parameters.prefetch(self.emitter)
-            self.lanes.prefetch(self.emitter)
-
-    def _slot(self, layer: int, plane: int, raw: bool) -> int:
-        """Base of the next output buffer of the layer's ring."""
-        tiling = self.placement.tilings[layer]
-        if plane == 0:
-            self.ring = (self.ring + 1) % tiling.depth
-        each = tiling.output_rows // (PLANES if raw else 1)
-        return tiling.ring + self.ring * tiling.output_rows + plane * each
-
-    def _convert(
-        self, group: Group, layer: Convolution, step: Step, plane: int, raw: bool, view: View
-    ) -> None:
-        base = self.places[step.block]
-        if raw:
-            conversion = {"convert": int(Convert.BYTE), "byte": plane, "low": -128, "high": 127}
+        view = self.open.pop(block, None) or self._place(group, block)
+        if isinstance(layer, Convolution) and layer.accumulators:
+            self._planes(group, layer, step, view)
+            return
+        finish = Finish(self._fields(group, layer, block), self._second(layer, view))
+        if isinstance(layer, Convolution):
+            base = self.places[block]
+            self.emitter.convert(layer, tile, block, base, view, finish, group.number)
         else:
-            conversion = {
+            self.emitter.pool(
+                layer, tile, group.region, block, group.views[0], view, finish, group.number
+            )
+        self.parameters.prefetch(self.emitter)
+        self.lanes.prefetch(self.emitter)
+        if layer.output in self.emitter.memory.buffers:
+            self.emitter.store(item, 0, block, tile, view, group.number)
+            self.stored.add(layer.output, block, tile)
+
+    def _planes(self, group: Group, layer: Convolution, step: Step, view: View) -> None:
+        """VECTOR and STORE of the four byte planes of an int32 block; `view` is the first one's."""
+        tile, block = group.tile, step.block
+        each = self.placement.tilings[group.number].output_rows // PLANES
+        for plane in range(PLANES):
+            fields = {"convert": int(Convert.BYTE), "byte": plane}
+            finish = Finish(fields | {"low": INT8_MIN, "high": INT8_MAX})
+            target = packed(view.base + plane * each, block, tile)
+            base = self.places[block]
+            self.emitter.convert(layer, tile, block, base, target, finish, group.number)
+            item = self.network.by_name[layer.output]
+            self.emitter.store(item, plane, block, tile, target, group.number)
+        self.stored.add(layer.output, block, tile)
+
+    def _second(self, layer: Worker, view: View) -> View | None:
+        """Where the second operand of a block that goes to `view` lies."""
+        for name in layer.inputs[1:]:
+            home = self.placement.home(self.network, name)
+            return view if home is None else resident_view(self.network.by_name[name], home)
+        return None
+
+    def _fields(self, group: Group, layer: Worker, block: int) -> dict[str, int]:
+        """The fields of VECTOR that say what happens to a block."""
+        result, source = (self.network.by_name[name] for name in (layer.output, layer.input))
+        epilogue = layer.epilogue
+        zero_point = result.zero_point if epilogue is None else epilogue.value[1]
+        low, high = (INT8_MIN, INT8_MAX) if isinstance(layer, MaxPool) else (layer.low, layer.high)
+        fields = {"low": low, "high": high, "convert": int(Convert.NONE)}
+        head = entry = 0
+        if self.parameters.head(layer) or self.parameters.each(layer):
+            head, entry = self.parameters.entry(self.emitter, group, block)
+        if isinstance(layer, (Convolution, Depthwise)):
+            fields |= {
                 "convert": int(Convert.REQUANTISE),
-                "parameters": self.parameters.entry(self.emitter, group, step.block),
-                "zero_point": self.network.by_name[layer.output].zero_point,
-                "low": layer.low,
-                "high": layer.high,
+                "parameters": entry,
+                "zero_point": zero_point,
             }
-        self.emitter.convert(layer, group.tile, step.block, base, view, conversion, group.number)
-        if not raw:
-            self.parameters.prefetch(self.emitter)
+        if isinstance(layer, MaxPool):
+            fields["reduce"] = int(Reduce.MAX)
+        elif isinstance(layer, Depthwise):
+            fields["reduce"] = int(Reduce.SUM if layer.averages else Reduce.MULTIPLY_ACCUMULATE)
+            fields["pad"] = source.zero_point
+        if epilogue is not None and epilogue.second is not None:
+            fields |= {"add": 1, "second_parameters": head, "swap": int(epilogue.swap)}
+        if self.lanes.head(layer) or self.lanes.each(layer):
+            head, entry = self.lanes.entry(self.emitter, group, block)
+            if isinstance(layer, Depthwise) and not layer.averages:
+                fields["weights"] = entry
+            if epilogue is not None and epilogue.table is not None:
+                own = epilogue.table.ndim == 2
+                fields |= {"table": 1, "table_number": (entry if own else head) // TABLE_ROWS}
+        return fields

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sw.compiler.tpu.layers import Network, Padding, Pair
+from sw.compiler.tpu.layers import Padding, Pair
+from sw.compiler.tpu.network import Network
 from sw.graph.operation import Operation
 
 
@@ -101,5 +102,7 @@ def render(lowered: Lowered) -> str:
             lines.append(f"program {given} = network({taken})")
             for layer in step.network.layers:
                 shape = step.network.by_name[layer.output].shape
-                lines.append(f"  {layer.name}: {type(layer).__name__} {layer.input} -> {shape}")
+                lines.append(
+                    f"  {layer.name}: {type(layer).__name__} {', '.join(layer.inputs)} -> {shape}"
+                )
     return "\n".join(lines)

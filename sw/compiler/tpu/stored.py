@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hw.tpu.config import TpuConfig
-from sw.compiler.tpu.layers import Network
+from sw.compiler.tpu.network import Network
 from sw.compiler.tpu.plan import Piece
 from sw.compiler.tpu.tile import Tile
 
@@ -20,10 +20,11 @@ class Stored:
     def __init__(self, network: Network, config: TpuConfig) -> None:
         self.step = 0
         self.when = {}
-        for layer in network.layers:
-            item = network.by_name[layer.output]
+        self.network = network
+        for name in {network.whole(layer.output) for layer in network.workers}:
+            item = network.by_name[name]
             shape = (item.blocks(config.array), *item.shape[:3])
-            self.when[layer.output] = np.full(shape, np.iinfo(np.int32).max, np.int32)
+            self.when[name] = np.full(shape, np.iinfo(np.int32).max, np.int32)
 
     def tick(self) -> None:
         """Another step has been emitted."""
@@ -31,15 +32,22 @@ class Stored:
 
     def add(self, name: str, block: int, tile: Tile) -> None:
         """A STORE of this box was emitted."""
-        box = self.when[name][block, tile.b0 : tile.b1, tile.y0 : tile.y1, tile.x0 : tile.x1]
+        first = self.network.offset_blocks(name) + block
+        box = self.when[self.network.whole(name)][
+            first, tile.b0 : tile.b1, tile.y0 : tile.y1, tile.x0 : tile.x1
+        ]
         box[...] = self.step
 
     def ready(self, name: str, piece: Piece) -> bool:
         """Whether a piece can be loaded without keeping the load queue waiting for long."""
-        if name not in self.when:
+        whole, offset = self.network.whole(name), self.network.offset_blocks(name)
+        if whole not in self.when:
             return True
         tile = piece.tile
-        box = self.when[name][
-            piece.first : piece.last, tile.b0 : tile.b1, tile.y0 : tile.y1, tile.x0 : tile.x1
+        box = self.when[whole][
+            offset + piece.first : offset + piece.last,
+            tile.b0 : tile.b1,
+            tile.y0 : tile.y1,
+            tile.x0 : tile.x1,
         ]
         return int(box.max()) + LAG <= self.step

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from hw.tpu.config import TpuConfig
-from sw.compiler.tpu.layers import Axis, Convolution, Layer, Network
+from sw.compiler.tpu.layers import Axis, Convolution, Worker
+from sw.compiler.tpu.network import Network
 from sw.compiler.tpu.packing import Packing
 
 Gap = tuple[int, int]
@@ -62,7 +63,7 @@ class Shape:
 
     @classmethod
     def of(
-        cls, network: Network, layer: Layer, array: int, packing: Packing | None = None
+        cls, network: Network, layer: Worker, array: int, packing: Packing | None = None
     ) -> Shape:
         source, result = network.by_name[layer.input], network.by_name[layer.output]
         raw = isinstance(layer, Convolution) and layer.accumulators
@@ -132,12 +133,12 @@ class Tiling:
 
 def choose(
     shape: Shape, config: TpuConfig, gaps: Sequence[Gap], staged_in: bool, staged_out: bool,
-    stored: bool,
+    stored: bool, seconds: int = 0,
 ) -> Tiling | None:  # fmt: skip
     """The cheapest tiling whose buffers fit into the free rows `gaps`; None if there is none.
 
     `staged_in`, `staged_out`: input and output pass through staging buffers; `stored`: the output
-    goes to DRAM.
+    goes to DRAM; `seconds` operands of the output's size are loaded beside the input.
     """
     best: Tiling | None = None
     for images, row_parts, column_parts in _candidates(shape, config):
@@ -145,7 +146,7 @@ def choose(
             work = _Work(shape, config, images, row_parts, column_parts, chunk)
             if work.too_long():
                 continue
-            cycles = work.cycles(staged_in, stored)
+            cycles = work.cycles(staged_in, stored, seconds)
             if best is not None and cycles >= best.cycles:
                 continue
             rows_in = work.input_rows * staged_in
@@ -191,7 +192,7 @@ class _Work:
     def too_long(self) -> bool:
         return max(self.longest, self.positions) > MOST_ROWS
 
-    def cycles(self, staged_in: bool, stored: bool) -> int:
+    def cycles(self, staged_in: bool, stored: bool, seconds: int) -> int:
         """Cycles if all transfers overlap."""
         shape, n, bus = self.shape, self.config.array, self.config.bus_bytes
         results = self.positions * self.tiles * shape.blocks_out * shape.planes
@@ -202,7 +203,7 @@ class _Work:
             weights = passes * self.config.tile_bytes // bus
         else:
             vector *= shape.rows.kernel * shape.columns.kernel
-        reads = weights + self._input_cycles() * staged_in
+        reads = weights + self._input_cycles() * staged_in + results * n // bus * seconds
         writes = results * n // bus * stored
         steps = self.tiles * shape.blocks_out * (shape.blocks_in // self.chunk if staged_in else 1)
         overhead = steps * INSTRUCTION_CYCLES + self.tiles * TILE_CYCLES

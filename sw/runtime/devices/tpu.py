@@ -19,8 +19,9 @@ from hw.tpu.config import TpuConfig
 from hw.tpu.program import TpuProgram
 from sw.compiler.partition import Partition
 from sw.compiler.tpu.compile import compile_network
-from sw.compiler.tpu.layers import CompileError, Convolution, Network
+from sw.compiler.tpu.layers import CompileError, Convolution
 from sw.compiler.tpu.lower import lower
+from sw.compiler.tpu.network import Network
 from sw.compiler.tpu.steps import DynamicStep, HostStep, Lowered, NetworkStep, Step
 from sw.compiler.tpu.support import original_name, unsupported
 from sw.graph.errors import InvalidArgumentError, OpError, ResourceExhaustedError

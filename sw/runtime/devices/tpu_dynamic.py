@@ -16,7 +16,8 @@ from hw.tpu.config import TpuConfig
 from hw.tpu.program import TpuProgram
 from sw.compiler.tpu.compile import compile_network
 from sw.compiler.tpu.constants import pack_weights
-from sw.compiler.tpu.layers import Activation, Convolution, Network, result_size
+from sw.compiler.tpu.layers import Activation, Convolution, result_size
+from sw.compiler.tpu.network import Network
 from sw.compiler.tpu.steps import DynamicStep
 from sw.graph.errors import InternalError, InvalidArgumentError
 from sw.graph.operation import Operation

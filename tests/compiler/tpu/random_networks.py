@@ -8,10 +8,10 @@ from sw.compiler.tpu.layers import (
     Convolution,
     Depthwise,
     MaxPool,
-    Network,
     average_pool,
     result_size,
 )
+from sw.compiler.tpu.network import Network
 
 SIZES = {"tiny": 1500, "default": 4000, "large": 4000}
 """Most positions x channels of an activation, by preset: small enough to be quick."""

@@ -1,25 +1,57 @@
 """What layers mean, in plain NumPy int64: one loop over kernel positions, no compiler involved."""
 
+import dataclasses
+
 import numpy as np
 
 from hw.tpu import numerics
-from sw.compiler.tpu.layers import Convolution, Depthwise
+from sw.compiler.tpu.layers import Concat, Convolution, Depthwise, MaxPool, Pointwise
 
 
 def run(network, inputs):
     """Every activation of a network by name, from int8 `inputs` by name."""
     values = dict(inputs)
     for layer in network.layers:
+        if isinstance(layer, Concat):
+            values[layer.output] = np.concatenate([values[name] for name in layer.sources], -1)
+            continue
         x = values[layer.input]
         zero = network.by_name[layer.input].zero_point
         result = network.by_name[layer.output]
+        if layer.epilogue is not None:
+            scale, zero_point = layer.epilogue.value
+            result = dataclasses.replace(result, scale=scale, zero_point=zero_point)
         if isinstance(layer, Convolution):
-            values[layer.output] = convolution(layer, x, zero, result)
+            y = convolution(layer, x, zero, result)
         elif isinstance(layer, Depthwise):
-            values[layer.output] = depthwise(layer, x, zero, result)
+            y = depthwise(layer, x, zero, result)
+        elif isinstance(layer, Pointwise):
+            y = x
         else:
-            values[layer.output] = windows(layer, x, -128, result.shape).max(0).astype(np.int8)
+            y = windows(layer, x, -128, result.shape).max(0).astype(np.int8)
+        if layer.epilogue is not None:
+            y = epilogue(layer.epilogue, y, values, network)
+        if not isinstance(layer, MaxPool) and not getattr(layer, "accumulators", False):
+            y = np.clip(y, layer.low, layer.high)
+        values[layer.output] = y
     return values
+
+
+def epilogue(follows, y, values, network):
+    """What an epilogue makes of int8 codes."""
+    if follows.second is not None:
+        second = network.by_name[follows.second]
+        scales, zeros = (follows.value[0], second.scale), (follows.value[1], second.zero_point)
+        operands = [y, values[follows.second]]
+        if follows.swap:
+            operands, scales, zeros = operands[::-1], scales[::-1], zeros[::-1]
+        constants = numerics.add_constants((*scales, follows.sum[0]), (*zeros, follows.sum[1]))
+        y = numerics.residual_add(*operands, constants)
+    if follows.table is not None:
+        codes = y.astype(np.int64) + 128
+        table = follows.table
+        y = table[codes] if table.ndim == 1 else table[codes, np.arange(table.shape[1])]
+    return y
 
 
 def windows(layer, x, fill, shape):
@@ -55,11 +87,7 @@ def convolution(layer, x, zero, result):
         return numerics.wrap_int32(total)
     if layer.bias is not None:
         total += layer.bias
-    return np.clip(
-        numerics.requantise(numerics.wrap_int32(total), layer.scale, result.zero_point),
-        layer.low,
-        layer.high,
-    )
+    return numerics.requantise(numerics.wrap_int32(total), layer.scale, result.zero_point)
 
 
 def depthwise(layer, x, zero, result):
@@ -69,8 +97,4 @@ def depthwise(layer, x, zero, result):
         total += (read - zero) * tap
     if layer.bias is not None:
         total += layer.bias
-    return np.clip(
-        numerics.requantise(numerics.wrap_int32(total), layer.scale, result.zero_point),
-        layer.low,
-        layer.high,
-    )
+    return numerics.requantise(numerics.wrap_int32(total), layer.scale, result.zero_point)

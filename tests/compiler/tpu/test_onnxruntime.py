@@ -6,7 +6,8 @@ import pytest
 from hw.tpu import numerics
 from hw.tpu.config import PRESETS
 from sw.compiler.tpu.compile import compile_network
-from sw.compiler.tpu.layers import Activation, Convolution, Network, result_size
+from sw.compiler.tpu.layers import Activation, Convolution, result_size
+from sw.compiler.tpu.network import Network
 from tests.compiler.tpu.checks import check_order, run_program
 from tests.compiler.tpu.onnx_reference import run_onnx
 

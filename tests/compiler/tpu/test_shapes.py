@@ -7,7 +7,8 @@ from hw.tpu.config import PRESETS, TpuConfig
 from hw.tpu.isa import Opcode
 from sw.compiler.tpu.allocate import place
 from sw.compiler.tpu.compile import compile_network
-from sw.compiler.tpu.layers import Activation, CompileError, Convolution, MaxPool, Network
+from sw.compiler.tpu.layers import Activation, CompileError, Convolution, MaxPool
+from sw.compiler.tpu.network import Network
 from tests.compiler.tpu.checks import check_network, run_program
 from tests.compiler.tpu.random_networks import input_values, make_convolution, matmul_input
 
