@@ -50,7 +50,7 @@ class _Arranger:
         self.items = dict(network.by_name)
         self.inside: dict[str, tuple[str, int]] = {}
         """Of each part the concatenation that it is written into, and its channel block there."""
-        self.copies: dict[str, list[Layer]] = {}
+        self.copies: dict[str, list[Pointwise]] = {}
         self.lanes: dict[str, NDArray[np.int64]] = {}
         """Of each concatenation with idle lanes, the lane of every channel."""
 
@@ -81,13 +81,13 @@ class _Arranger:
                 self.inside[name] = (layer.output, 0)
                 continue
             item = self.items[name]
-            copy = replace(item, name=f"{layer.output}/{number}")
+            copy = replace(item, name=f"{layer.output}/copy{number}")
             self.items[copy.name] = copy
             sources[number] = copy.name
             self.inside[copy.name] = (layer.output, 0)
             epilogue = Epilogue((item.scale, item.zero_point))
             self.copies.setdefault(layer.output, []).append(
-                Pointwise(f"{layer.name}/{number}", name, copy.name, epilogue)
+                Pointwise(f"{layer.name}/copy{number}", name, copy.name, epilogue)
             )
 
     def _lay_out(self, layer: Concat, sources: list[str]) -> None:
@@ -132,7 +132,8 @@ class _Arranger:
     def _wanted(self) -> set[str]:
         """What is read by anything but a convolution that streams it."""
         names = set(self.network.outputs)
-        for layer in self.network.layers:
+        copies = (layer for made in self.copies.values() for layer in made)
+        for layer in (*self.network.layers, *copies):
             if not isinstance(layer, Concat):
                 names.update(layer.inputs[isinstance(layer, Convolution) :])
         return names

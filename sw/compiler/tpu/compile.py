@@ -26,7 +26,7 @@ def compile_network(network: Network, config: TpuConfig, *, packing: bool = True
     """
     given, network = network, arrange(combine(network, config), config.array)
     placement = place(network, config, packing=packing)
-    stored = {*network.inputs, *network.outputs}
+    stored = {*network.inputs, *map(network.whole, network.outputs)}
     stored |= {network.whole(layer.output) for layer in network.workers} - set(placement.resident)
     memory = lay_out(network, config, placement, stored)
     emitter = schedule(network, config, placement, memory)

@@ -51,7 +51,8 @@ class Network:
                 raise CompileError(f"activation {item.name!r}: shape {item.shape} is not NHWC")
             if not numerics.INT8_MIN <= item.zero_point <= numerics.INT8_MAX:
                 raise CompileError(f"activation {item.name!r}: zero point {item.zero_point}")
-        wholes = {whole for whole, _ in self.parts.values()}
+        wholes = {*self.parts, *(whole for whole, _ in self.parts.values())}
+        wholes -= {layer.output for layer in self.layers}
         known = set(self.inputs) | wholes
         if missing := sorted(known - set(names)):
             raise CompileError(f"no activation {missing[0]!r}")

@@ -6,6 +6,7 @@ Programs are compiled once per content and stay in DRAM with their weights; a ru
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import threading
 import time
@@ -19,7 +20,7 @@ from hw.tpu.config import TpuConfig
 from hw.tpu.program import TpuProgram
 from sw.compiler.partition import Partition
 from sw.compiler.tpu.compile import compile_network
-from sw.compiler.tpu.layers import CompileError, Convolution
+from sw.compiler.tpu.layers import CompileError
 from sw.compiler.tpu.lower import lower
 from sw.compiler.tpu.network import Network
 from sw.compiler.tpu.steps import DynamicStep, HostStep, Lowered, NetworkStep, Step
@@ -218,13 +219,20 @@ def _recv(op: Operation) -> bool:
 def fingerprint(network: Network) -> str:
     """A digest of everything that the program of `network` depends on."""
     digest = hashlib.sha256()
-    digest.update(repr((network.inputs, network.outputs, network.activations)).encode())
+
+    def add(value: Any) -> None:
+        if isinstance(value, np.ndarray):
+            digest.update(repr((value.dtype.str, value.shape)).encode())
+            digest.update(np.ascontiguousarray(value).tobytes())
+        elif dataclasses.is_dataclass(value):
+            digest.update(type(value).__name__.encode())
+            for name, inner in vars(value).items():
+                digest.update(name.encode())
+                add(inner)
+        else:
+            digest.update(repr(value).encode())
+
+    add((network.inputs, network.outputs, network.activations))
     for layer in network.layers:
-        fields = {k: v for k, v in vars(layer).items() if not isinstance(v, np.ndarray)}
-        digest.update(repr((type(layer).__name__, fields)).encode())
-        if isinstance(layer, Convolution):
-            for values in (layer.weights, layer.bias, layer.scale):
-                if values is not None:
-                    digest.update(repr((values.dtype.str, values.shape)).encode())
-                    digest.update(np.ascontiguousarray(values).tobytes())
+        add(layer)
     return digest.hexdigest()

@@ -26,7 +26,7 @@ DRAM_LIMIT = 1 << 31
 """More than any model of ours needs, less than an engine's process can hold."""
 
 Ops = Mapping[str, Operation]
-"""The op behind each layer, by the name of the layer's output, in the order of tags."""
+"""The op behind each layer, by the name of the layer's output."""
 Patch = tuple[object, NDArray[np.uint8]]
 """Other bytes for the start of a program's image, and an object that names them."""
 
@@ -118,7 +118,7 @@ class Driver:
             return execute(engine, resident.program, inputs)
         except TpuError as error:
             self._residents.clear()  # nothing in DRAM is trusted after a stop
-            op = list(ops.values())[min(error.tag, len(ops) - 1)]
+            op = _stopped(resident.program, ops, error.tag)
             raise InternalError(
                 f"op {op.where()}: the TPU ({engine.name}) stopped: {error}", op
             ) from error
@@ -139,6 +139,13 @@ class Driver:
                 names, result.engine, core.name, core.peak_macs_per_cycle, core.bus_bytes
             )
         report.add(program.macs, result.cycles, result.seconds, result.counters)
+
+
+def _stopped(program: TpuProgram, ops: Ops, tag: int) -> Operation:
+    """The op of the layer that bears a tag."""
+    name = program.tags.get(tag, "")
+    known = list(ops.values())
+    return next((op for op in known if original_name(op) == name), known[0])
 
 
 def _compare(first: Outputs, second: Outputs, names: tuple[str, str], ops: Ops) -> None:

@@ -7,7 +7,8 @@ from hw.tpu.config import PRESETS, TpuConfig
 from sim.memory import MemoryTiming
 from sim.timing.simulator import predict
 from sw.compiler.tpu.compile import compile_network
-from sw.compiler.tpu.layers import Activation, Network
+from sw.compiler.tpu.layers import Activation
+from sw.compiler.tpu.network import Network
 from sw.compiler.tpu.packing import pack
 from tests.compiler.tpu import onnx_reference
 from tests.compiler.tpu.checks import check_network, run_program

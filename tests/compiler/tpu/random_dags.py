@@ -1,0 +1,145 @@
+"""Random networks whose layers branch, add, map through tables and concatenate, from a seed."""
+
+import numpy as np
+
+from hw.tpu import numerics
+from hw.tpu.config import PRESETS, TpuConfig
+from sw.compiler.tpu.layers import Activation, Concat, Epilogue, Pointwise
+from sw.compiler.tpu.network import Network
+from tests.compiler.tpu.random_networks import (
+    PRESSED,
+    SIZES,
+    input_values,
+    make_convolution,
+    make_depthwise,
+    make_pool,
+)
+
+DEPTHS = (1, 3, 8, 16, 17, 24, 40)
+"""Numbers of channels: some that fill blocks, some that leave lanes idle."""
+
+
+def random_dag(seed, pressed=False):
+    """`(network, config, inputs)`: 4-12 layers on a random preset; the same for the same seed.
+
+    `pressed`: the preset with memories so small that most tensors must live in DRAM.
+    """
+    rng = np.random.default_rng([seed, 99])
+    preset = str(rng.choice(["tiny", "tiny", "default", "large"]))
+    config = PRESETS[preset]
+    if pressed:
+        config = TpuConfig.parse(f"{preset},{PRESSED[0]},lane_rows=512")
+    maker = _Maker(rng, SIZES[preset])
+    network = maker.make(int(rng.integers(4, 13)))
+    return network, config, maker.inputs
+
+
+class _Maker:
+    def __init__(self, rng, limit):
+        self.rng, self.limit = rng, limit
+        side = max(2, int((limit / 16) ** 0.5))
+        shape = (int(rng.choice([1, 1, 2])), *rng.integers(2, side + 1, 2).tolist())
+        self.shape = shape
+        self.items = [self._item("a0", (*shape, int(rng.choice(DEPTHS))))]
+        if rng.integers(3) == 0:
+            self.items.append(self._item("b0", (*shape, int(rng.choice(DEPTHS)))))
+        self.sources = tuple(item.name for item in self.items)
+        self.layers = []
+
+    def make(self, wanted):
+        for _ in range(200):
+            if len(self.layers) >= wanted:
+                break
+            kinds = (self._convolve, self._window, self._add, self._table, self._concat, self._add)
+            made = kinds[self.rng.integers(len(kinds))](f"layer{len(self.layers)}")
+            if made is not None and np.prod(made[-1][1].shape) <= 3 * self.limit:
+                for layer, item in made:
+                    self.layers.append(layer)
+                    self.items.append(item)
+        used = {name for layer in self.layers for name in layer.inputs}
+        names = [layer.output for layer in self.layers]
+        outputs = [name for name in names if name not in used or self.rng.integers(8) == 0]
+        inputs = tuple(name for name in self.sources if name in used)
+        kept = [item for item in self.items if item.name in {*inputs, *names}]
+        network = Network(inputs, tuple(self.layers), tuple(outputs), tuple(kept))
+        self.inputs = input_values(self.rng, network)
+        return network
+
+    def _item(self, name, shape):
+        scale = float(np.float32(self.rng.uniform(0.02, 0.2)))
+        return Activation(name, shape, scale, int(self.rng.integers(-128, 128)))
+
+    def _pick(self):
+        """An activation, recent ones more often."""
+        back = int(min(self.rng.geometric(0.4), len(self.items)))
+        return self.items[-back]
+
+    def _clamp(self):
+        low, high = [(-128, 127), (0, 127), (-30, 60)][self.rng.integers(3)]
+        return {"low": low, "high": high}
+
+    def _convolve(self, name):
+        side = int(self.rng.choice([1, 1, 3]))
+        pads = ((side // 2, side // 2),) * 2
+        steps = (1, 1) if self.rng.integers(4) else (2, 2)
+        cout = int(self.rng.choice(DEPTHS))
+        clamp = self._clamp() if self.rng.integers(2) else {}
+        made = make_convolution(
+            self.rng, name, self._pick(), name, cout, (side, side), steps, pads, **clamp
+        )
+        return None if made is None else [made]
+
+    def _window(self, name):
+        pads = ((1, 1), (1, 1))
+        if self.rng.integers(2):
+            made = make_pool(name, self._pick(), name, (3, 3), (1, 1), pads)
+        else:
+            average = bool(self.rng.integers(2))
+            made = make_depthwise(self.rng, name, self._pick(), name, (3, 3), (1, 1), pads, average)
+        return None if made is None else [made]
+
+    def _add(self, name):
+        source = self._pick()
+        others = [item for item in self.items if item.shape == source.shape]
+        second = others[self.rng.integers(len(others))]
+        result = self._item(name, source.shape)
+        epilogue = Epilogue(
+            (source.scale, source.zero_point), second.name, bool(self.rng.integers(2)),
+            (result.scale, result.zero_point),
+        )  # fmt: skip
+        try:
+            epilogue.add_constants(second)
+        except ValueError:
+            return None
+        return [(Pointwise(name, source.name, name, epilogue, **self._clamp()), result)]
+
+    def _table(self, name):
+        source = self._pick()
+        result = self._item(name, source.shape)
+        shape = (256,) if self.rng.integers(3) else (256, source.shape[3])
+        table = self.rng.integers(-128, 128, shape, dtype=np.int8)
+        epilogue = Epilogue((source.scale, source.zero_point), table=table)
+        return [(Pointwise(name, source.name, name, epilogue, **self._clamp()), result)]
+
+    def _concat(self, name):
+        """Two to four activations of one size, mapped to one quantisation where they differ."""
+        first = self._pick()
+        others = [item for item in self.items if item.shape[:3] == first.shape[:3]]
+        chosen = [first, *(others[i] for i in self.rng.integers(0, len(others), 3))]
+        chosen = chosen[: int(self.rng.integers(2, 5))]
+        made = []
+        for number, item in enumerate(chosen):
+            if (item.scale, item.zero_point) != (first.scale, first.zero_point):
+                table = numerics.quantize(
+                    numerics.dequantize(np.arange(-128, 128), item.scale, item.zero_point),
+                    first.scale,
+                    first.zero_point,
+                )
+                epilogue = Epilogue((item.scale, item.zero_point), table=table)
+                mapped = Activation(f"{name}/{number}", item.shape, first.scale, first.zero_point)
+                made.append((Pointwise(mapped.name, item.name, mapped.name, epilogue), mapped))
+                chosen[number] = mapped
+        channels = sum(item.shape[3] for item in chosen)
+        result = Activation(name, (*first.shape[:3], channels), first.scale, first.zero_point)
+        made.append((Concat(name, tuple(item.name for item in chosen), name), result))
+        return made
