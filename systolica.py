@@ -431,6 +431,7 @@ _LATER = {
     "Timeline": ("sw.runtime.step_timeline", "Timeline"),
     "compile": ("sw.compiler.tpu.ahead", "compile_graph"),
     "export_onnx": ("sw.runtime.export", "export_onnx"),
+    "profile": ("sw.runtime.profiling.profile", "profile"),
 }
 
 

@@ -42,7 +42,7 @@ def save(path: Path, program: TpuProgram, owners: Attribution, title: str) -> No
     figure.suptitle(title, fontsize=12, fontweight="bold")
     above, below = figure.subplots(2, 1, height_ratios=(0.34 * len(rows) + 1.4, 2.8))
     _operations(above, figure, rows)
-    _over_time(below, figure, program, owners)
+    over_time(below, figure, program, owners)
     figure.savefig(path)
 
 
@@ -116,7 +116,8 @@ def _unit(cycles: int) -> tuple[int, str]:
     return (1000, "thousand cycles") if cycles >= 20_000 else (1, "cycles")
 
 
-def _over_time(axes: Axes, figure: Figure, program: TpuProgram, owners: Attribution) -> None:
+def over_time(axes: Axes, figure: Figure, program: TpuProgram, owners: Attribution) -> None:
+    """Utilisation over time, with the names of operations above where there is room."""
     edges, active, useful = utilisation(owners, program.config.peak_macs_per_cycle, BINS)
     scale, unit = _unit(int(edges[-1]))
     for values, colour, label, alpha in (

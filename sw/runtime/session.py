@@ -199,6 +199,13 @@ class Session:
         made = self.devices.made()
         return [item for device in made for item in getattr(device, "reports", list)()]
 
+    @property
+    def tpu_recordings(self) -> list[Any]:
+        """A `sw.runtime.recording.Recording` for each run of a TPU program, in order, if this
+        session's config asks for a profile."""
+        made = self.devices.made()
+        return [item for device in made for item in getattr(device, "recordings", list)()]
+
     # --- lifetime -----------------------------------------------------------------------------
 
     def as_default(self) -> Any:

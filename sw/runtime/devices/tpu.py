@@ -41,6 +41,7 @@ from sw.runtime.devices.tpu_dynamic import (
     require_finite,
 )
 from sw.runtime.devices.tpu_engines import core_of
+from sw.runtime.recording import Recording
 from sw.runtime.report import ProgramReport
 from sw.runtime.trace import Note
 
@@ -91,6 +92,10 @@ class TpuDevice:
     def reports(self) -> list[ProgramReport]:
         """What each program has cost so far."""
         return self.driver.reports()
+
+    def recordings(self) -> list[Recording]:
+        """The runs so far, if the session profiles."""
+        return self.driver.recordings
 
     def close(self) -> None:
         """Give back the engines and forget the programs."""

@@ -19,6 +19,7 @@ from sw.graph.operation import Operation
 from sw.runtime.config import SessionConfig
 from sw.runtime.devices.tpu_engines import engines_of
 from sw.runtime.devices.tpu_memory import Resident, ResidentPrograms
+from sw.runtime.recording import Recording, layers_of
 from sw.runtime.report import ProgramReport
 
 DRAM_BYTES = 1 << 26
@@ -41,6 +42,7 @@ class Driver:
         self._engines: list[Engine] = []
         self._residents = ResidentPrograms(0)
         self._reports: dict[Hashable, ProgramReport] = {}
+        self.recordings: list[Recording] = []
         self._lock = threading.RLock()
 
     def run(
@@ -139,6 +141,8 @@ class Driver:
                 names, result.engine, core.name, core.peak_macs_per_cycle, core.bus_bytes
             )
         report.add(program.macs, result.cycles, result.seconds, result.counters)
+        if result.trace is not None:
+            self.recordings.append(Recording(program, layers_of(ops), result))
 
 
 def _stopped(program: TpuProgram, ops: Ops, tag: int) -> Operation:

@@ -52,8 +52,10 @@ def engines_of(config: SessionConfig, core: TpuConfig) -> list[Make]:
     memory = _memory_of(config)
     makers: dict[str, Make] = {
         "functional": lambda size: FunctionalSimulator(core, size),
-        "timing": lambda size: TimedSimulator(core, size, memory),
-        "rtl": lambda size: RtlSimulator(core, size, memory=memory, progress=False),
+        "timing": lambda size: TimedSimulator(core, size, memory, timeline=config.profile),
+        "rtl": lambda size: RtlSimulator(
+            core, size, memory=memory, progress=False, timeline=config.profile
+        ),
     }
     if config.tpu not in makers:
         raise UnimplementedError(

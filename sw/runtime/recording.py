@@ -1,0 +1,54 @@
+"""What a session that profiles keeps of each run of a TPU program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from sw.compiler.tpu.support import original_name
+from sw.graph.operation import Operation
+
+
+@dataclass(frozen=True)
+class LayerFacts:
+    """A layer of a program as its user knows it: the graph's op, the shape of its result, its
+    useful multiply-accumulates."""
+
+    name: str
+    op: str
+    shape: tuple[int, ...]
+    macs: int
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """One run: `layers` by tag; `result` is the engine's, with a trace."""
+
+    program: Any
+    layers: tuple[LayerFacts, ...]
+    result: Any
+
+
+def facts(op: Operation) -> LayerFacts:
+    """What `op`, of known shapes, is and how much there is to do."""
+    shape = op.outputs[0].shape
+    sizes = tuple(shape.sizes()) if shape.known else ()
+    return LayerFacts(original_name(op), op.type, sizes, _macs(op, sizes))
+
+
+def _macs(op: Operation, result: tuple[int, ...]) -> int:
+    if op.type not in ("conv2d", "depthwise_conv2d", "matmul") or not op.inputs[1].shape.known:
+        return 0
+    kernel = op.inputs[1].shape.sizes()
+    if op.type == "conv2d":
+        return prod(result) * prod(kernel[:3])
+    if op.type == "depthwise_conv2d":
+        return prod(result) * prod(kernel[:2])
+    return prod(result) * kernel[-1 if op.attrs.get("transpose_b") else -2]
+
+
+def layers_of(ops: Mapping[str, Operation]) -> tuple[LayerFacts, ...]:
+    """The facts of a program's layers, in the order of tags."""
+    return tuple(facts(op) for op in ops.values())
