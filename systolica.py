@@ -432,6 +432,7 @@ _LATER = {
     "compile": ("sw.compiler.tpu.ahead", "compile_graph"),
     "export_onnx": ("sw.runtime.export", "export_onnx"),
     "profile": ("sw.runtime.profiling.profile", "profile"),
+    "import_onnx": ("sw.graph.onnx.importer", "import_onnx"),
 }
 
 

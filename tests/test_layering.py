@@ -36,6 +36,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "sim.trace",
         *_CORE_FACTS,
     ),
+    "sw.onnx_backend": ("sw",),
     "sw.cli": OURS,
     "sw.commands": OURS,
     "sw.demo": OURS,

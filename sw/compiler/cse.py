@@ -19,7 +19,7 @@ def _hashable(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         if value.nbytes > COMPARE_BYTES or value.dtype == np.object_:
             return id(value)
-        return (value.dtype.str, value.shape, value.tobytes())
+        return (value.dtype.name, value.shape, value.tobytes())
     if isinstance(value, (list, tuple)):
         return (type(value).__name__, *map(_hashable, value))
     # 1, 1.0 and True are equal in Python but not as attributes

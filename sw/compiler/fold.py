@@ -8,7 +8,7 @@ import numpy as np
 
 from sw.compiler.unit import Unit, rebuild
 from sw.graph.device import parse
-from sw.graph.dtypes import variant
+from sw.graph.dtypes import sequence, variant
 from sw.graph.graph import Graph
 from sw.graph.operation import Operation
 from sw.graph.tensor import Tensor
@@ -31,7 +31,7 @@ def _value(tensor: Tensor) -> Any:
 def _foldable(op: Operation, inputs: tuple[Tensor, ...], controls: tuple[Operation, ...]) -> bool:
     if op.op_def.stateful or controls or len(op.outputs) != 1 or op.type == "const":
         return False
-    if op.outputs[0].dtype is variant:  # not an array
+    if op.outputs[0].dtype in (sequence, variant):  # not an array
         return False
     if op.op_def.kernel is None or parse(op.device).kind not in (None, "cpu"):
         return False

@@ -1,8 +1,9 @@
-"""Element types: thin named wrappers of NumPy's, with bfloat16 from `ml_dtypes`.
+"""Element types: thin named wrappers of NumPy's, with bfloat16 and the narrow ones of `ml_dtypes`.
 
 Types are singletons; they compare equal to whatever `as_dtype` understands (`"float32"`,
 `np.float32`, `float32`). `resource` is the type of a handle to state (a Variable), `variant` that
-of values that are no arrays (the elements of a TensorArray).
+of values that are no arrays (the elements of a TensorArray), `sequence` that of Python tuples of
+arrays (ONNX's sequences, and its optionals as tuples of one or none), `string` that of text.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ class DType:
         self.name = name
         self.numpy = np.dtype(numpy_dtype)
         self.is_bool = self.numpy.kind == "b"
-        self.is_integer = self.numpy.kind in "iu"
-        self.is_floating = self.numpy.kind == "f" or name == "bfloat16"
+        # by name: NumPy does not know the kinds of `ml_dtypes`
+        self.is_integer = name.startswith(("int", "uint"))
+        self.is_floating = name.startswith(("float", "bfloat"))
         self._hash = hash(name)
 
     @property
@@ -69,12 +71,10 @@ class DType:
 
 
 def _limits(dtype: DType) -> Any:
-    if dtype.name == "bfloat16":
-        return ml_dtypes.finfo(ml_dtypes.bfloat16)
     if dtype.is_floating:
-        return np.finfo(dtype.numpy)
+        return ml_dtypes.finfo(dtype.numpy)
     if dtype.is_integer:
-        return np.iinfo(dtype.numpy)
+        return ml_dtypes.iinfo(dtype.numpy)
     raise DTypeError(f"{dtype} has no numeric limits")
 
 
@@ -87,7 +87,22 @@ int16 = DType("int16", np.int16)
 int32 = DType("int32", np.int32)
 int64 = DType("int64", np.int64)
 uint8 = DType("uint8", np.uint8)
+uint16 = DType("uint16", np.uint16)
+uint32 = DType("uint32", np.uint32)
+uint64 = DType("uint64", np.uint64)
+int4 = DType("int4", ml_dtypes.int4)
+uint4 = DType("uint4", ml_dtypes.uint4)
+int2 = DType("int2", ml_dtypes.int2)
+uint2 = DType("uint2", ml_dtypes.uint2)
+float8_e4m3fn = DType("float8_e4m3fn", ml_dtypes.float8_e4m3fn)
+float8_e4m3fnuz = DType("float8_e4m3fnuz", ml_dtypes.float8_e4m3fnuz)
+float8_e5m2 = DType("float8_e5m2", ml_dtypes.float8_e5m2)
+float8_e5m2fnuz = DType("float8_e5m2fnuz", ml_dtypes.float8_e5m2fnuz)
+float8_e8m0fnu = DType("float8_e8m0fnu", ml_dtypes.float8_e8m0fnu)
+float4_e2m1fn = DType("float4_e2m1fn", ml_dtypes.float4_e2m1fn)
 bool_ = DType("bool", np.bool_)
+string = DType("string", np.object_)
+sequence = DType("sequence", np.object_)
 variant = DType("variant", np.object_)
 resource = DType("resource", np.object_)
 
@@ -101,10 +116,27 @@ ALL = (
     int32,
     int64,
     uint8,
+    uint16,
+    uint32,
+    uint64,
+    int4,
+    uint4,
+    int2,
+    uint2,
+    float8_e4m3fn,
+    float8_e4m3fnuz,
+    float8_e5m2,
+    float8_e5m2fnuz,
+    float8_e8m0fnu,
+    float4_e2m1fn,
     bool_,
+    string,
+    sequence,
     variant,
     resource,
 )
+OBJECTS = (string, sequence, variant, resource)
+"""Types whose values NumPy holds as Python objects."""
 _BY_NAME = {d.name: d for d in ALL} | {
     "float": float32,
     "half": float16,
@@ -134,7 +166,7 @@ def as_dtype(value: Any) -> DType:
         except TypeError:
             found = None
     if found is None or value is None:
-        known = ", ".join(d.name for d in ALL if d not in (variant, resource))
+        known = ", ".join(d.name for d in ALL if d not in (sequence, variant, resource))
         raise DTypeError(f"{value!r} is not an element type; known are {known}")
     return found
 
@@ -150,6 +182,8 @@ def to_array(value: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
         array = np.asarray(value)
     except ValueError as error:
         raise DTypeError(f"not a rectangular array: {error}") from None
+    if want in (None, string) and _is_text(array):
+        return array.astype(np.object_)
     if array.dtype == np.object_ or array.dtype.kind in "USV" and array.dtype not in _BY_NUMPY:
         raise DTypeError(f"cannot make a tensor of {value!r} (elements of {array.dtype})")
     if want is None:
@@ -169,6 +203,12 @@ def to_array(value: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
     if not _fits(array, have, want):
         raise DTypeError(f"cannot use {_short(value)} ({array.dtype}) as {want}")
     return array.astype(want.numpy)
+
+
+def _is_text(array: np.ndarray[Any, Any]) -> bool:
+    if array.dtype == np.object_:
+        return all(isinstance(item, (str, bytes)) for item in array.ravel())
+    return array.dtype.kind in "US"
 
 
 def _fits(array: np.ndarray[Any, Any], have: DType | None, want: DType) -> bool:

@@ -34,6 +34,10 @@ class DTypeError(InvalidArgumentError, TypeError):
     """Element types that do not fit an operation."""
 
 
+class ModelError(InvalidArgumentError):
+    """A model file that is malformed, or that asks for what is not supported; names the node."""
+
+
 class FailedPreconditionError(OpError):
     """The system is not in the state that the operation needs (an uninitialised variable)."""
 

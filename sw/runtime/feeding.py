@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sw.graph.dtypes import resource, to_array
+from sw.graph.dtypes import resource, sequence, to_array
 from sw.graph.errors import DTypeError, InvalidArgumentError, OpError, ShapeError
 from sw.graph.graph import Graph
 from sw.graph.tensor import Operators, Tensor
@@ -34,6 +34,10 @@ def value_for(tensor: Tensor, value: Any) -> Any:
             f"the value fed to {tensor.name!r} is a tensor ({value!r}); feed its value: "
             "sess.run it first"
         )
+    if tensor.dtype is sequence:
+        if not isinstance(value, (tuple, list)):
+            raise DTypeError(f"cannot feed {tensor.name!r}: a list of arrays is needed")
+        return tuple(np.asarray(v) for v in value)
     want = tensor.dtype.numpy
     if type(value) is np.ndarray and value.dtype == want:
         array = value

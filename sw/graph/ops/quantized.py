@@ -13,7 +13,7 @@ import numpy as np
 
 from hw.tpu import numerics
 from sw.graph.build import apply, register_op
-from sw.graph.dtypes import DType, float32, int8, int32
+from sw.graph.dtypes import DType, float32, int8, int32, uint8
 from sw.graph.errors import DTypeError, ShapeError
 from sw.graph.ops.conv import conv_gemm, conv_shape, window_of
 from sw.graph.ops.windows import Padding, Pair, padded, spatial_padding, spatial_pair
@@ -152,6 +152,24 @@ def _qconv_type(inputs: tuple[Tensor, ...], **attrs: Any) -> TensorType:
     return TensorType(int8, conv_shape((inputs[0], inputs[3]), depthwise=False, **attrs))
 
 
+def _shift_type(inputs: tuple[Tensor, ...]) -> TensorType:
+    if inputs[0].dtype not in (int8, uint8):
+        raise DTypeError(f"the values must be int8 or uint8, not {inputs[0].dtype}")
+    return TensorType(uint8 if inputs[0].dtype is int8 else int8, inputs[0].shape)
+
+
+def _shift(xp: Any, x: Any) -> Any:
+    other = np.uint8 if x.dtype == np.int8 else np.int8
+    return (np.asarray(x).view(np.uint8) ^ np.uint8(128)).view(other)
+
+
+register_op(
+    "shift_128",
+    kernel=_shift,
+    infer=_shift_type,
+    doc="int8 as uint8, 128 more, or uint8 as int8, 128 less: the same numbers where zero points "
+    "move along.",
+)
 register_op(
     "quantize_linear",
     kernel=_quantize,

@@ -1,0 +1,55 @@
+"""Values that are known when the graph is built: shapes, axes and what is computed of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sw.graph.dtypes import OBJECTS
+from sw.graph.tensor import Tensor
+
+MOST_ELEMENTS = 1 << 16
+"""Larger results are left to the session, so that no file makes the importer compute."""
+MOST_DEPTH = 64
+
+
+def static(tensor: Tensor, known: dict[Tensor, Any], depth: int = 0) -> Any:
+    """The array that `tensor` always has, or None. `known` remembers answers."""
+    if tensor.op.type == "const":
+        return tensor.op.attrs["value"]
+    if tensor not in known:
+        known[tensor] = None if depth > MOST_DEPTH else _compute(tensor, known, depth)
+    return known[tensor]
+
+
+def _compute(tensor: Tensor, known: dict[Tensor, Any], depth: int) -> Any:
+    op = tensor.op
+    if op.type in ("shape", "size") and op.inputs[0].shape.known:
+        shape = op.inputs[0].shape.sizes()
+        kind = op.attrs["out_type"].numpy
+        return np.asarray(shape if op.type == "shape" else np.prod(shape, dtype=np.int64), kind)
+    if not op.inputs or op.op_def.stateful or op.op_def.kernel is None or op.control_inputs:
+        return None
+    for output in op.outputs:
+        count = output.shape.num_elements()
+        if output.dtype in OBJECTS or count is None or count > MOST_ELEMENTS:
+            return None
+    inputs = []
+    for source in op.inputs:
+        count = source.shape.num_elements()
+        if source.dtype in OBJECTS or count is None or count > MOST_ELEMENTS:
+            return None
+        value = static(source, known, depth + 1)
+        if value is None:
+            return None
+        inputs.append(value)
+    try:
+        with np.errstate(all="ignore"):
+            values = op.op_def.bind(np, op.attrs)(*inputs)
+    except Exception:
+        return None  # what fails here fails again when it runs, with the op's name
+    if len(op.outputs) > 1:
+        known.update(zip(op.outputs, map(np.asarray, values), strict=True))
+        return known[tensor]
+    return np.asarray(values)

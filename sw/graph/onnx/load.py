@@ -1,0 +1,140 @@
+"""Reading a model: bounded, checked, external data only from where it may lie."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import ModelProto, TensorProto, numpy_helper
+
+from sw.graph.errors import ModelError
+from sw.graph.onnx.types import element_type
+
+
+def load(source: Any, folder: Any = None) -> tuple[ModelProto, str | None]:
+    """The checked model and the folder of its external data (None: it may have none).
+
+    Raises `ModelError` for what is no model, is truncated, or breaks the standard's rules.
+    """
+    if isinstance(source, ModelProto):
+        model, where = source, folder
+    else:
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            data, where, what = bytes(source), folder, "the bytes given"
+        else:
+            path = Path(source)
+            where, what = folder or path.parent, str(path)
+            try:
+                data = path.read_bytes()
+            except OSError as error:
+                raise ModelError(f"{what} cannot be read: {error.strerror}") from None
+        model = ModelProto()
+        try:
+            model.ParseFromString(data)
+        except (DecodeError, RecursionError) as error:
+            raise ModelError(f"{what}: not an ONNX model, or a damaged one: {error}") from None
+        del data
+        if not model.ir_version or not model.HasField("graph"):
+            raise ModelError(f"{what}: not an ONNX model (it has no graph)")
+    _check(model)
+    return model, None if where is None else os.path.realpath(where)
+
+
+def _check(model: ModelProto) -> None:
+    if not model.opset_import and model.ir_version >= 3:
+        raise ModelError("the model names no operator set")
+    for imported in model.opset_import:
+        if imported.domain in ("", "ai.onnx") and imported.version < 1:
+            raise ModelError(f"operator set {imported.version} does not exist")
+        newest = onnx.defs.onnx_opset_version()
+        if imported.domain in ("", "ai.onnx") and imported.version > newest:
+            raise ModelError(
+                f"operator set {imported.version} is newer than {newest}, the newest that the "
+                "installed onnx package knows"
+            )
+    try:
+        onnx.checker.check_model(_without_external(model))
+    except onnx.checker.ValidationError as error:
+        raise ModelError(f"the model breaks the standard's rules: {error}") from None
+    except (ValueError, RuntimeError, UnicodeDecodeError) as error:
+        raise ModelError(f"the model cannot be checked: {error}") from None
+
+
+def _without_external(model: ModelProto) -> ModelProto:
+    """What the checker sees: its own test of external data needs the current folder, ours does
+    not, and large weights need not be serialised for it."""
+    shell = ModelProto()
+    shell.CopyFrom(model)
+    for tensor in shell.graph.initializer:
+        if tensor.data_location == TensorProto.EXTERNAL or len(tensor.raw_data) > 1 << 16:
+            kind, name = tensor.data_type, tensor.name
+            tensor.Clear()
+            tensor.name, tensor.data_type = name, kind
+            tensor.dims.append(0)
+    return shell
+
+
+def initializer(tensor: TensorProto, folder: str | None) -> np.ndarray[Any, Any]:
+    """The array of a stored tensor; raises `ModelError` when its data are not of its shape."""
+    kind = element_type(tensor.data_type)
+    if any(d < 0 for d in tensor.dims):
+        raise ModelError(f"shape {list(tensor.dims)} has a negative size")
+    count = math.prod(tensor.dims)
+    if tensor.data_location == TensorProto.EXTERNAL:
+        return _external(tensor, folder, kind.numpy, count)
+    if tensor.raw_data:
+        bits = {"int4": 4, "uint4": 4, "float4_e2m1fn": 4, "int2": 2, "uint2": 2}
+        need = -(-count * bits.get(kind.name, 8 * kind.size) // 8)
+        if len(tensor.raw_data) != need:
+            raise ModelError(
+                f"{len(tensor.raw_data)} bytes of data, shape {list(tensor.dims)} of {kind} needs "
+                f"{need}"
+            )
+    elif count > _stored(tensor):
+        raise ModelError(f"{_stored(tensor)} numbers, shape {list(tensor.dims)} needs {count}")
+    return numpy_helper.to_array(tensor)
+
+
+def _stored(tensor: TensorProto) -> int:
+    """How many elements the typed fields can hold at most."""
+    packed = 4  # the narrowest type has four elements in a number
+    return max(
+        len(tensor.float_data),
+        len(tensor.int32_data) * packed,
+        len(tensor.string_data),
+        len(tensor.int64_data),
+        len(tensor.double_data),
+        len(tensor.uint64_data),
+    )
+
+
+def _external(
+    tensor: TensorProto, folder: str | None, kind: np.dtype[Any], count: int
+) -> np.ndarray[Any, Any]:
+    if folder is None:
+        raise ModelError("external data, but no folder is known in which it may lie")
+    entries = {e.key: e.value for e in tensor.external_data}
+    location = entries.get("location", "")
+    path = os.path.realpath(os.path.join(folder, location))
+    if not location or os.path.commonpath([path, folder]) != folder:
+        raise ModelError(f"external data {location!r} lies outside the model's folder")
+    if not os.path.isfile(path):
+        raise ModelError(f"external data {location!r} is not a file")
+    try:
+        offset = int(entries.get("offset", "0"))
+        length = int(entries.get("length", str(count * kind.itemsize)))
+    except ValueError:
+        raise ModelError(f"external data {location!r}: offset and length are numbers") from None
+    if kind.kind == "O" or kind.itemsize * count != length:
+        raise ModelError(f"external data {location!r}: {length} bytes for {count} of {kind}")
+    if offset < 0 or offset + length > os.path.getsize(path):
+        raise ModelError(f"external data {location!r} ends before byte {offset + length}")
+    if not count:
+        return np.zeros(tuple(tensor.dims), kind)
+    flat = np.memmap(path, np.uint8, "r", offset, (length,))
+    return np.asarray(flat).view(kind).reshape(tuple(tensor.dims))
