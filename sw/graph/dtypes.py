@@ -144,7 +144,7 @@ _BY_NAME = {d.name: d for d in ALL} | {
     "int": int32,
     "long": int64,
 }
-_BY_NUMPY = {d.numpy: d for d in ALL}
+_BY_NUMPY = {d.numpy: d for d in ALL if d not in (sequence, variant, resource)}
 _BY_PYTHON = {float: float32, int: int32, bool: bool_}
 
 
@@ -182,7 +182,7 @@ def to_array(value: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
         array = np.asarray(value)
     except ValueError as error:
         raise DTypeError(f"not a rectangular array: {error}") from None
-    if want in (None, string) and _is_text(array):
+    if want is string and _is_text(array):
         return array.astype(np.object_)
     if array.dtype == np.object_ or array.dtype.kind in "USV" and array.dtype not in _BY_NUMPY:
         raise DTypeError(f"cannot make a tensor of {value!r} (elements of {array.dtype})")

@@ -1,6 +1,7 @@
 """Every file that registers operators; importing this one makes them known."""
 
 from sw.graph.onnx import (
+    control,
     convolution,
     elementwise,
     pooling,
@@ -8,19 +9,35 @@ from sw.graph.onnx import (
     quantised,
     shaping,
 )
-from sw.graph.onnx.kernels import arithmetic, casting, recurrent, windows
+from sw.graph.onnx.kernels import (
+    arithmetic,
+    casting,
+    indexing,
+    rearranging,
+    recurrent,
+    reducing,
+    sequences,
+    text,
+    windows,
+)
 from sw.graph.onnx.kernels import quantised as quantised_kernels
 
 __all__ = [
     "arithmetic",
     "casting",
+    "control",
     "convolution",
     "elementwise",
+    "indexing",
     "pooling",
     "products",
     "quantised",
     "quantised_kernels",
+    "rearranging",
     "recurrent",
+    "reducing",
+    "sequences",
     "shaping",
+    "text",
     "windows",
 ]

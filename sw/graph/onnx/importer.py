@@ -142,9 +142,7 @@ class Importer:
                 array = initializer(tensor, self.folder)
             except (OpError, ValueError, TypeError, OverflowError, OSError) as error:
                 raise ModelError(f"initialiser {tensor.name!r}: {error}") from None
-            made = graph.convert(
-                array, types.element_type(tensor.data_type), name=clean(tensor.name)
-            )
+            made = graph.apply("const", name=clean(tensor.name), value=array)
             scope.values[tensor.name] = Value(made)
         for sparse in proto.sparse_initializer:
             raise ModelError(f"sparse initialiser {sparse.values.name!r} is not supported")
@@ -169,7 +167,7 @@ class Importer:
                 # whatever a malformed node makes our code raise, its author must be told the node
                 raise ModelError(f"{where}: {type(error).__name__}: {error}") from error
             for name, value in zip(node.output, outputs, strict=False):
-                if name:
+                if name and value is not None:
                     scope.values[name] = value
         self.opsets = before
         self._depth -= 1
@@ -211,6 +209,16 @@ class Importer:
             raise ModelError(f"it has {len(proto.output)} outputs, {len(values)} are supported")
         return values
 
+    def subgraph(
+        self, graph: Graph, proto: GraphProto, outer: Scope, given: Mapping[str, Value]
+    ) -> list[Value]:
+        """The outputs of a branch's or loop's body, its nodes made in `graph`."""
+        scope = Scope(outer, [*proto.value_info, *proto.output, *proto.input])
+        self.initializers(graph, proto, scope)
+        scope.values.update(given)
+        self.nodes(graph, proto.node, scope, self.opsets)
+        return [scope.find(info.name) for info in proto.output]
+
     # --- functions -----------------------------------------------------------------------------
 
     def _schema_function(self, node: Node, domain: str) -> onnx.FunctionProto | None:
@@ -243,8 +251,9 @@ class Importer:
         body.ParseFromString(text)
         return body
 
-    def _call(self, node: Node, body: onnx.FunctionProto, scope: Scope) -> list[Value]:
-        """Write a function's body out in the place of its call."""
+    def _call(self, node: Node, body: onnx.FunctionProto, scope: Scope) -> list[Any]:
+        """Write a function's body out in the place of its call: its outputs, None for one that
+        nobody wants and the body does not give."""
         inner = Scope(None, body.value_info)
         given = {a.name: a for a in node.proto.attribute}
         for default in body.attribute_proto:
@@ -265,7 +274,8 @@ class Importer:
             nodes.append(copy)
         opsets = {o.domain: int(o.version) for o in body.opset_import} or self.opsets
         self.nodes(node.graph, nodes, inner, {**self.opsets, **opsets})
-        return [inner.find(name) for name in body.output]
+        wanted = dict(zip(body.output, node.proto.output, strict=False))
+        return [inner.find(n) if wanted.get(n) else inner.values.get(n) for n in body.output]
 
     # --- help for nodes ------------------------------------------------------------------------
 
