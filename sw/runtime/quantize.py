@@ -65,8 +65,9 @@ def quantize(
     run_in = session if session is not None else get_default_session()
     if run_in is None:
         raise InvalidArgumentError("quantize needs a session that holds the variables")
+    home = run_in.graph
     frozen = absorb(frozen_unit(fetches, run_in))
-    feeds = list(named_feeds(run_in.graph, calibration))
+    feeds = list(named_feeds(home, calibration))
     if not feeds:
         raise InvalidArgumentError(NO_DATA)
     if equalize:
@@ -75,6 +76,11 @@ def quantize(
     corrected = correct_biases(frozen, _shifts(frozen, feeds)) if bias_correction else frozen
     graph = insert_qdq(corrected, ranges, device).graph
     graph.add_to_collection(QUANTIZED_FROM, _on_cpu(frozen))
+    there = {tensor.name for op in graph.get_operations() for tensor in op.outputs}
+    for ours, theirs in ((graph.inputs, home.inputs), (graph.outputs, home.outputs)):
+        for name, tensor in theirs.items():
+            if tensor.name in there:
+                ours[name] = graph.get_tensor_by_name(tensor.name)
     return graph
 
 

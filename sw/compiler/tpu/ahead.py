@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hw.tpu.config import ConfigError, TpuConfig
 from hw.tpu.program import TpuProgram
-from sw.compiler.passes import compile_unit
+from sw.compiler.passes import Dump, compile_unit
 from sw.compiler.prune import prune
 from sw.compiler.tpu.compile import compile_network
 from sw.compiler.tpu.lower import lower
 from sw.compiler.tpu.specialise import specialise
 from sw.compiler.tpu.steps import DynamicStep, NetworkStep
 from sw.compiler.tpu.support import unsupported
-from sw.compiler.unit import Unit
+from sw.compiler.unit import Fallback, Unit
 from sw.graph.errors import InvalidArgumentError
 from sw.graph.graph import Graph, get_default_graph
 from sw.graph.operation import Operation
@@ -28,6 +29,16 @@ class _Places:
 
     def supports(self, name: str, op: Operation) -> str | None:
         return unsupported(op) if name == "/tpu:0" else None
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """Programs in the order in which they run; `parts`: partitions of the graph on the TPU;
+    `fallback`: what was asked of the TPU and stays on the CPU."""
+
+    programs: tuple[TpuProgram, ...]
+    parts: int
+    fallback: tuple[Fallback, ...]
 
 
 def compile_graph(
@@ -44,6 +55,30 @@ def compile_graph(
     and what follows it is the host's work. Raises `InvalidArgumentError` when shapes are unknown
     or the part is not exactly one program, saying why.
     """
+    done = compile_programs(fetches, config, shapes, graph=graph)
+    lost = "; ".join(f"{item.name}: {item.reason}" for item in done.fallback)
+    if done.parts != 1:
+        raise InvalidArgumentError(
+            f"one part of the graph should be on the TPU, not {done.parts}"
+            + (f" ({lost})" if lost else "")
+        )
+    if len(done.programs) != 1:
+        raise InvalidArgumentError(
+            f"the TPU's part becomes {len(done.programs)} programs, not one: "
+            + ", ".join(program.outputs[0].name for program in done.programs)
+        )
+    return done.programs[0]
+
+
+def compile_programs(
+    fetches: Any,
+    config: TpuConfig | str = "default",
+    shapes: Mapping[Any, Sequence[int]] | None = None,
+    *,
+    graph: Graph | None = None,
+    dump: Dump | None = None,
+) -> Compiled:
+    """As `compile_graph`, for any number of programs; `dump(pass, text)` sees every pass."""
     items = list(fetches) if isinstance(fetches, (list, tuple)) else [fetches]
     first = next((item for item in items if isinstance(item, Operators)), None)
     home = graph or (first._operand().graph if first is not None else get_default_graph())
@@ -61,29 +96,26 @@ def compile_graph(
                 f"placeholder {op.name!r} has shape {op.outputs[0].shape}: give it in shapes", op
             )
     inner = tuple(static.get_tensor_by_name(tensor.name) for tensor in unit.fetches)
-    plan = compile_unit(Unit(static, fetches=inner), _Places())
+    plan = compile_unit(Unit(static, fetches=inner), _Places(), dump)
     parts = [part for part in plan.partitions if part.device == "/tpu:0"]
-    lost = "; ".join(f"{item.name}: {item.reason}" for item in plan.fallback)
-    if len(parts) != 1:
-        raise InvalidArgumentError(
-            f"one part of the graph should be on the TPU, not {len(parts)}"
-            + (f" ({lost})" if lost else "")
-        )
-    lowered = lower(parts[0].graph, {})
-    programs = [step for step in lowered.steps if isinstance(step, NetworkStep)]
-    for step in lowered.steps:
-        if isinstance(step, DynamicStep):
-            raise InvalidArgumentError(
-                f"op {step.op.where()} is not quantised: only the values of a run could give its "
-                "scales; use st.quantize first",
-                step.op,
-            )
-    if len(programs) != 1:
-        raise InvalidArgumentError(
-            f"the TPU's part becomes {len(programs)} programs, not one: "
-            + ", ".join(step.ops[0].name for step in programs)
-        )
-    return compile_network(programs[0].network, core)
+    programs = []
+    for number, part in enumerate(parts):
+        prefix = f"tpu_{number}_"
+        lowered = lower(part.graph, {}, dump and _prefixed(dump, prefix))
+        for step in lowered.steps:
+            if isinstance(step, DynamicStep):
+                raise InvalidArgumentError(
+                    f"op {step.op.where()} is not quantised: only the values of a run could give "
+                    "its scales; use st.quantize first",
+                    step.op,
+                )
+            if isinstance(step, NetworkStep):
+                programs.append(compile_network(step.network, core))
+    return Compiled(tuple(programs), len(parts), plan.fallback)
+
+
+def _prefixed(dump: Dump, prefix: str) -> Dump:
+    return lambda name, text: dump(prefix + name, text)
 
 
 def _tensor(graph: Graph, item: Any) -> Tensor:
