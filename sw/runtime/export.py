@@ -31,13 +31,14 @@ def export_onnx(
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
 ) -> onnx.ModelProto:
-    """The ONNX model (opset 17) of what `fetches` (tensors or names, nested) need, written to
+    """The ONNX model of what `fetches` (tensors or names, nested) need, written to
     `path` if that is given. For a `Graph` in their place, its `outputs` are fetched.
 
     Variables become constants with the values that they have in `session` (default: the default
     one). Placeholders become the inputs, in the order of their making; they and the outputs keep
     the names of their ops unless `input_names` and `output_names` give others. Quantised graphs
-    come out in the standard's QDQ form. Images stay NHWC at the borders and are NCHW inside.
+    come out in the standard's QDQ form. Images stay as they are at the borders (a model that was
+    imported keeps NCHW) and are NCHW inside. The opset is 17, or that of imported operators.
 
     Raises `UnimplementedError` naming the first op that ONNX, or this exporter, cannot say.
     """

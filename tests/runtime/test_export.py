@@ -56,6 +56,24 @@ def test_each_operation(name: str, known: bool) -> None:
         np.testing.assert_allclose(theirs, ours, rtol=2e-4, atol=2e-5)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_exported_can_be_imported(name: str) -> None:
+    """With the same values; and exported once more it is still a model."""
+    build, value = CASES[name].build, CASES[name].value
+    x = st.placeholder(st.float32, IMAGE, name="x")
+    a = value(*IMAGE)
+    outputs = [build(x), build(st.nn.max_pool(x, 1, 1, "VALID"))]
+    with st.Session() as session:
+        expected = session.run(outputs, {x: a})
+    graph = st.import_onnx(export_onnx(outputs, output_names=["plain", "image"]))
+    assert list(graph.inputs) == ["x"] and list(graph.outputs) == ["plain", "image"]
+    with st.Session(graph=graph) as session:
+        found = session.run(list(graph.outputs.values()), {graph.inputs["x"]: a})
+    for ours, theirs in zip(expected, found, strict=True):
+        np.testing.assert_allclose(theirs, ours, rtol=2e-4, atol=2e-5)
+    onnx.checker.check_model(export_onnx(graph), full_check=True)
+
+
 @pytest.fixture(autouse=True)
 def graph() -> Any:
     with st.Graph().as_default() as made:
@@ -134,6 +152,11 @@ def test_int8_graphs_give_the_same_bytes(rng: np.random.Generator, method: str) 
         np.testing.assert_array_equal(theirs, mine, err_msg=name)
         compared += mine.size
     assert compared > 100_000
+    imported = st.import_onnx(model, device="/tpu:0")
+    with st.Session(graph=imported) as session:
+        (again,) = session.run(list(imported.outputs.values()), {"x:0": a})
+        assert len(st.run_report(session).programs) == 1
+    np.testing.assert_array_equal(again, logits)
 
 
 def test_refusals(rng: np.random.Generator) -> None:

@@ -10,20 +10,23 @@ from onnx import helper
 from sw.graph.errors import InvalidArgumentError
 from sw.graph.graph import Graph
 from sw.graph.onnx import write_images, write_values
+from sw.graph.onnx.registry import KERNELS, ONNX
 from sw.graph.onnx.writer import Rule, Writer, element_type
 from sw.graph.operation import Operation
 from sw.graph.tensor import Tensor
 
 OPSET = 17
-IR_VERSION = 8
-"""What runtimes of 2022 and later read; nothing newer is needed here."""
+"""Runtimes of 2022 and later read it; newer only where an imported operator is."""
 SOURCES = ("placeholder", "feed", "placeholder_with_default")
 RULES: dict[str, Rule] = {**write_values.RULES, **write_images.RULES}
 
 
-def exportable(op: Operation) -> bool:
-    """Whether a model can say what `op` does."""
-    return op.type in RULES or op.type == "const" or op.type in SOURCES
+def rule_for(op: Operation) -> Rule | None:
+    """How `op` is written, None if it cannot be."""
+    operator = op.type.removeprefix(write_values.OWN)
+    if operator != op.type and (ONNX, operator) in KERNELS:
+        return write_values.own
+    return RULES.get(op.type)
 
 
 def to_model(
@@ -41,7 +44,8 @@ def to_model(
             users.setdefault(tensor, []).append(op)
     for tensor in outputs.values():
         users.setdefault(tensor, []).append(None)
-    writer = Writer(users, RULES)
+    opset = max([OPSET, *(op.attrs.get("opset", 0) for op in graph.get_operations())])
+    writer = Writer(users, rule_for, opset)
     writer.taken |= {*inputs, *outputs}
     for name, tensor in inputs.items():
         if tensor.op.type not in SOURCES:
@@ -65,9 +69,10 @@ def to_model(
         [_info(name, tensor) for name, tensor in outputs.items()],
         [tensor for tensor in writer.initializers if tensor.name in used | set(outputs)],
     )
-    opsets = [helper.make_opsetid("", OPSET)]
+    opsets = [helper.make_opsetid("", opset)]
+    version = helper.find_min_ir_version_for(opsets)
     return helper.make_model(
-        proto, producer_name="systolica", opset_imports=opsets, ir_version=IR_VERSION
+        proto, producer_name="systolica", opset_imports=opsets, ir_version=version
     )
 
 

@@ -122,8 +122,13 @@ def transposed(w: Writer, op: Operation) -> None:
 
 
 def pool(w: Writer, op: Operation) -> None:
-    """MaxPool and AveragePool, where padding never counts."""
+    """MaxPool and AveragePool, where padding never counts; GlobalAveragePool."""
     kind = "MaxPool" if op.type == "max_pool" else "AveragePool"
+    shape = op.inputs[0].shape.dims
+    whole = shape is not None and shape[1:3] == tuple(op.attrs["ksize"])
+    if kind == "AveragePool" and whole and op.attrs["padding"] in ("VALID", ((0, 0), (0, 0))):
+        w.result("GlobalAveragePool", [w.first(op.inputs[0])], op.outputs[0], first=True)
+        return
     attrs = _window(op, op.attrs["ksize"], op.inputs[0])
     w.result(kind, [w.first(op.inputs[0])], op.outputs[0], first=True, **attrs)
 

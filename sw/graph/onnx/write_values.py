@@ -7,26 +7,29 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from onnx import numpy_helper
 
 from sw.graph.build import constant_value
 from sw.graph.errors import UnimplementedError
+from sw.graph.onnx.elementwise import BINARY, UNARY
 from sw.graph.onnx.writer import TO_FIRST, TO_LAST, Rule, Writer, axis_of, element_type
 from sw.graph.operation import Operation
 from sw.graph.tensor import Tensor
 
 PLAIN = {
-    "abs": "Abs", "acos": "Acos", "acosh": "Acosh", "add": "Add", "asin": "Asin",
-    "asinh": "Asinh", "atan": "Atan", "atanh": "Atanh", "ceil": "Ceil", "cos": "Cos",
-    "cosh": "Cosh", "div": "Div", "elu": "Elu", "equal": "Equal", "erf": "Erf", "exp": "Exp",
-    "floor": "Floor", "greater": "Greater", "greater_equal": "GreaterOrEqual",
-    "identity": "Identity", "is_inf": "IsInf", "is_nan": "IsNaN", "less": "Less",
-    "less_equal": "LessOrEqual", "log": "Log", "logical_and": "And", "logical_not": "Not",
-    "logical_or": "Or", "logical_xor": "Xor", "maximum": "Max", "minimum": "Min", "mul": "Mul",
-    "neg": "Neg", "pow": "Pow", "reciprocal": "Reciprocal", "relu": "Relu", "rint": "Round",
-    "round": "Round", "sigmoid": "Sigmoid", "sign": "Sign", "sin": "Sin", "sinh": "Sinh",
-    "softplus": "Softplus", "softsign": "Softsign", "sqrt": "Sqrt", "stop_gradient": "Identity",
-    "sub": "Sub", "tan": "Tan", "tanh": "Tanh", "where": "Where", "add_n": "Sum", "bias_add": "Add",
-}  # fmt: skip
+    **{ours: theirs for theirs, ours in {**UNARY, **BINARY}.items()},
+    "add_n": "Sum",
+    "bias_add": "Add",
+    "elu": "Elu",
+    "identity": "Identity",
+    "is_inf": "IsInf",
+    "maximum": "Max",
+    "minimum": "Min",
+    "pow": "Pow",
+    "rint": "Round",
+    "stop_gradient": "Identity",
+    "where": "Where",
+}
 """Operations that are one of the standard's, without attributes."""
 REDUCTIONS = {
     "reduce_max": "ReduceMax",
@@ -146,7 +149,7 @@ def reduction(w: Writer, op: Operation) -> None:
     where = [axis_of(axis, rank, first) for axis in axes]
     attrs: dict[str, Any] = {"keepdims": int(keep)}
     names = [name]
-    if op.type == "reduce_sum":  # the first to have its axes as an input
+    if op.type == "reduce_sum" or w.opset >= 18:  # the others followed the sum
         names.append(_axes(w, op, where))
     else:
         attrs["axes"] = where
@@ -340,6 +343,18 @@ def tile(w: Writer, op: Operation) -> None:
         w.result("Expand", [source, _sizes(w, op, op.inputs[1])], op.outputs[0])
 
 
+def own(w: Writer, op: Operation) -> None:
+    """An operator of the standard that was imported as it is."""
+    given = iter(op.inputs)
+    names = [w.plain(next(given)) if there else "" for there in op.attrs["present"]]
+    attrs = {}
+    for key, value in op.attrs.items():
+        if key not in ("types", "present", "opset") and value is not None:
+            attrs[key] = numpy_helper.from_array(value) if hasattr(value, "shape") else value
+    w.raw(op.type.removeprefix(OWN), names, w.outputs(op), **attrs)
+
+
+OWN = "onnx_"
 RULES: dict[str, Rule] = {
     **dict.fromkeys(PLAIN, elementwise),
     **dict.fromkeys(REDUCTIONS, reduction),

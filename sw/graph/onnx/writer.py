@@ -28,11 +28,16 @@ Rule = Callable[["Writer", Operation], None]
 
 
 class Writer:
-    """Collects a model's nodes. `users` says who uses a tensor (fetches count as None); `names` are
-    those that tensors must get."""
+    """Collects a model's nodes. `users` says who uses a tensor (fetches count as None), `rules` how
+    an op is written (None: it cannot be); `names` are those that tensors must get."""
 
-    def __init__(self, users: dict[Tensor, list[Operation | None]], rules: dict[str, Rule]) -> None:
-        self.users, self.rules = users, rules
+    def __init__(
+        self,
+        users: dict[Tensor, list[Operation | None]],
+        rules: Callable[[Operation], Rule | None],
+        opset: int,
+    ) -> None:
+        self.users, self.rules, self.opset = users, rules, opset
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[TensorProto] = []
         self.done: set[Operation] = set()
@@ -49,7 +54,7 @@ class Writer:
         if op in self.done or op.type == "const":
             return
         self.done.add(op)
-        rule = self.rules.get(op.type)
+        rule = self.rules(op)
         if rule is None or op.control_inputs:
             raise UnimplementedError(f"{op.where()}: ONNX export has no {op.type}", op)
         rule(self, op)
