@@ -2,7 +2,8 @@
 
 Bound: no error at all. Peers: SCALE-Sim models no instruction and took 2,304 CPU-seconds for one
 ResNet-50 at 16x16 (our measurement). `python -m bench.timing --programs 1000` compares that many
-random programs, half of them compiled networks, half meaningless instruction streams.
+random programs, half of them compiled networks, half meaningless instruction streams, and every
+layer shape of the tables; `--programs 0` only the layers.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bench import networks
 from bench.layers import cases
 from bench.timing_programs import random_program
 from hw.tpu import isa
@@ -29,6 +31,11 @@ from tests.compiler.tpu.random_networks import random_network
 DRAM_BYTES = 1 << 25
 RANDOM_PRESETS = ("tiny", "default", "large")
 PROGRAM_AT = 1 << 16
+TABLES = {
+    "default": ("resnet50", "mobilenet_v1"),
+    "large": ("resnet20", "resnet20v2", "resnet50", "mobilenet_v1"),
+}
+"""Networks whose layers are compared, by preset."""
 
 
 @dataclass(frozen=True)
@@ -106,11 +113,15 @@ def random_timing(rng: np.random.Generator) -> MemoryTiming:
     )
 
 
-def layers(config: TpuConfig) -> Iterator[Compared]:
-    """Every layer of `bench/shapes.csv`."""
+def layers(config: TpuConfig, tables: Sequence[str]) -> Iterator[Compared]:
+    """Every layer of `bench/shapes.csv`, and every shape of some of `bench/networks/`."""
     pair = Pair(config, MemoryTiming(latency=30, bytes_per_cycle=config.bus_bytes))
     for case in cases():
         yield pair.compiled(case.name, case.network, case.inputs)
+    for name in tables:
+        for line, _ in networks.distinct(networks.table(name)):
+            network = networks.single(line)
+            yield pair.compiled(f"{name} {line.name}", network, networks.inputs(network))
     pair.close()
 
 
@@ -136,15 +147,18 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--programs", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    print("layer                   config      cycles   error  counters  Mcycle/s  x RTL")
-    for preset in ("default", "large"):
-        for item in layers(PRESETS[preset]):
+    print("layer                             config      cycles   error  counters  Mcycle/s  x RTL")
+    shapes = same = 0
+    for preset, tables in TABLES.items():
+        for item in layers(PRESETS[preset], tables):
+            shapes, same = shapes + 1, same + item.equal
             speed = (item.timing.simulated_cycles_per_second or 0.0) / 1e6
             print(
-                f"{item.name:<24}{preset:<8}{item.timing.cycles:10d}{item.error:8.2%}"
+                f"{item.name:<34}{preset:<8}{item.timing.cycles:10d}{item.error:8.2%}"
                 f"{'equal' if item.equal else 'differ':>10}{speed:10.1f}{item.times_faster:7.0f}",
                 flush=True,
             )
+    print(f"layers                   {same} of {shapes} equal in every counter")
     equal = dict.fromkeys(RANDOM_PRESETS, 0)
     total = dict.fromkeys(RANDOM_PRESETS, 0)
     for item in programs(options.programs, options.seed):
