@@ -9,10 +9,10 @@ WARM_STAMP := $(VENV)/.warm-done
 TYPED := $(wildcard sw sim fpga)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test cosim faults kill lint format bench docs clean
+.PHONY: help setup tools demo test cosim faults kill conformance lint format bench docs clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # One line for each missing tool, with the command that installs it; then fail once.
 tools:
@@ -57,6 +57,9 @@ faults: setup ## bus errors, dead channels, resets and bad words, everywhere in 
 KILLS ?= 100
 kill: setup ## KILLS (100) times SIGKILL during training: the same weights in the end
 	@$(PY) -m tests.verification.kill -n $(KILLS) --seed $(SEED)
+
+conformance: setup ## every node test of the ONNX standard on the CPU device
+	@$(PY) -m tests.conformance.onnx_nodes
 
 lint: setup ## ruff (lint and format) and mypy
 	@$(PY) -m ruff check .

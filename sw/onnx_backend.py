@@ -13,7 +13,6 @@ import onnx
 from onnx.backend.base import Backend as Base
 from onnx.backend.base import BackendRep, Device, DeviceType
 
-from sw.graph.dtypes import sequence
 from sw.graph.onnx.importer import import_onnx
 from sw.graph.tensor import Tensor
 from sw.runtime.session import Session
@@ -33,38 +32,35 @@ class Prepared(BackendRep):
         fetches = list(self.graph.outputs.values())
         values = self.session.run(fetches, self._feeds(inputs))
         types = [v.type for v in self._model.graph.output]
-        return tuple(_public(v, t, k) for v, t, k in zip(values, fetches, types, strict=True))
+        pairs = zip(values, types, fetches, strict=True)
+        return tuple(_public(v, t, f.dtype.numpy) for v, t, f in pairs)
 
     def _feeds(self, inputs: Any) -> dict[Tensor, Any]:
-        named = self.graph.inputs
+        named, types = self.graph.inputs, {v.name: v.type for v in self._model.graph.input}
         if not isinstance(inputs, Mapping):
             given = inputs if isinstance(inputs, (list, tuple)) else [inputs]
             inputs = dict(zip(named, given, strict=False))
-        feeds = {}
-        for name, value in inputs.items():
-            tensor = named[name]
-            if tensor.dtype is sequence:
-                feeds[tensor] = _private(value)
-            else:
-                feeds[tensor] = np.asarray(value)
-        return feeds
+        return {named[name]: _private(value, types[name]) for name, value in inputs.items()}
 
 
-def _private(value: Any) -> Any:
-    """A sequence or optional as its tuple."""
-    if value is None:
-        return ()
-    if isinstance(value, (list, tuple)):
-        return tuple(value)
-    return (value,)
+def _private(value: Any, proto: onnx.TypeProto) -> Any:
+    """An input as our kernels know it: sequences are tuples, optionals tuples of one or none."""
+    kind = proto.WhichOneof("value")
+    if kind == "optional_type":
+        return () if value is None else (_private(value, proto.optional_type.elem_type),)
+    if kind == "sequence_type":
+        return tuple(_private(v, proto.sequence_type.elem_type) for v in value)
+    return np.asarray(value)
 
 
-def _public(value: Any, tensor: Tensor, proto: onnx.TypeProto) -> Any:
-    if tensor.dtype is not sequence:
-        return np.asarray(value, tensor.dtype.numpy)
-    if proto.WhichOneof("value") == "optional_type":
-        return value[0] if value else None
-    return list(value)
+def _public(value: Any, proto: onnx.TypeProto, dtype: Any = None) -> Any:
+    """An output as the standard's tests know it: the inverse of `_private`."""
+    kind = proto.WhichOneof("value")
+    if kind == "optional_type":
+        return _public(value[0], proto.optional_type.elem_type) if value else None
+    if kind == "sequence_type":
+        return [_public(v, proto.sequence_type.elem_type) for v in value]
+    return np.asarray(value, dtype)
 
 
 class Backend(Base):

@@ -37,7 +37,7 @@ def value_for(tensor: Tensor, value: Any) -> Any:
     if tensor.dtype is sequence:
         if not isinstance(value, (tuple, list)):
             raise DTypeError(f"cannot feed {tensor.name!r}: a list of arrays is needed")
-        return tuple(np.asarray(v) for v in value)
+        return tuple(value)
     want = tensor.dtype.numpy
     if type(value) is np.ndarray and value.dtype == want:
         array = value

@@ -14,7 +14,11 @@ from sw import demo
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^```(sh|console|python)( slow)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-COVERED = {"make demo": "tests/end_to_end/test_demo.py", "make test": "this run"}
+COVERED = {
+    "make conformance": "tests/conformance/test_onnx_nodes.py",
+    "make demo": "tests/end_to_end/test_demo.py",
+    "make test": "this run",
+}
 """Commands in blocks marked `slow`, which run elsewhere."""
 
 

@@ -222,9 +222,14 @@ def loop(node: Node) -> Any:
     def turn(function: Function, carried: list[Tensor]) -> Any:
         given = [Value(t, type=k) for t, k in zip(carried, [None, None, *kinds], strict=True)]
         found = _body_values(node, function, body, given)
-        for index, value in enumerate(found[1 : 1 + len(states)]):
-            kinds[index] = value.type or kinds[index]
         tensors = [v.plain(function) for v in found]
+        for index, value in enumerate(found[1 : 1 + len(states)]):
+            if _is_optional(kinds[index]) and not _is_optional(value.type):
+                # what is carried is an optional, which now holds the value
+                none = function.apply("sequence_new")
+                tensors[1 + index] = function.apply("sequence_append", none, tensors[1 + index])
+            else:
+                kinds[index] = value.type or kinds[index]
         following = function.apply("add", carried[0], np.int64(1))
         keep = tensors[0]
         if keep.shape.rank != 0:
@@ -234,8 +239,28 @@ def loop(node: Node) -> Any:
     initial = [node.constant(np.int64(0)), first, *(v.plain(node.graph) for v in states)]
     made = Loop(node, turn, goes_on, initial)
     carried, sequences = made.run(collected)
-    results = [Value(t, type=k) for t, k in zip(carried[2:], kinds, strict=True)]
+    results = [
+        _as_declared(node, i, Value(t, type=k))
+        for i, (t, k) in enumerate(zip(carried[2:], kinds, strict=True))
+    ]
     return results + [Value(made.stacked(pair, 0, False)) for pair in sequences]
+
+
+def _is_optional(proto: TypeProto | None) -> bool:
+    return proto is not None and proto.WhichOneof("value") == "optional_type"
+
+
+def _as_declared(node: Node, index: int, value: Value) -> Value:
+    """An optional as what it holds, where the model says that the output is that."""
+    name = node.proto.output[index] if index < node.outputs else ""
+    declared = node.scope.declared(name) if name else None
+    if value.type is None or not _is_optional(value.type) or declared is None:
+        return value
+    if _is_optional(declared):
+        return value
+    kind = types.tensor_type(declared)
+    out = node.make("sequence_only", value.tensor, dtype=kind.dtype, shape=kind.shape.dims)
+    return Value(out, type=declared if kind.dtype is sequence else None)
 
 
 @handles("Scan")

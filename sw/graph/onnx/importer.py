@@ -249,6 +249,10 @@ class Importer:
             return None
         body = onnx.FunctionProto()
         body.ParseFromString(text)
+        for name, attribute in schema.attributes.items():
+            if attribute.default_value.type:
+                body.attribute_proto.append(attribute.default_value)
+                body.attribute_proto[-1].name = name
         return body
 
     def _call(self, node: Node, body: onnx.FunctionProto, scope: Scope) -> list[Any]:

@@ -162,7 +162,8 @@ class Node:
         protos = self.output_types()
         present = tuple(v is not None for v in self.inputs)
         tensors = [v.plain(self.graph) for v in self.inputs if v is not None]
-        attrs = {k: _plain(v) for k, v in given.items()}
+        # a type is what the outputs are said to be anyway
+        attrs = {k: _plain(v) for k, v in given.items() if not isinstance(v, TypeProto)}
         outputs = self.main(
             found.op_type,
             *tensors,
@@ -228,6 +229,6 @@ class DynamicInputError(Exception):
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, (TypeProto, onnx.GraphProto)):
+    if isinstance(value, onnx.GraphProto):
         raise ModelError("an attribute of that kind is not supported here")
     return value

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from sw.graph.build import apply, register_op
 from sw.graph.ops.arithmetic import erf_kernel
 from sw.graph.ops.helpers import floating_type, numeric_type
@@ -12,6 +14,8 @@ from sw.graph.tensor import Tensor
 
 
 def _sigmoid(xp: Any, x: Any) -> Any:
+    if x.dtype.itemsize == 2:  # half types lose all digits of small results in the sum
+        return _sigmoid(xp, x.astype(np.float32)).astype(x.dtype)
     # through tanh: no overflow for large |x|, and one pass
     return 0.5 * xp.tanh(0.5 * x) + x.dtype.type(0.5)
 

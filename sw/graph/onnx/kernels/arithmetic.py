@@ -55,11 +55,12 @@ def bitwise_not(x: Array) -> Array:
 
 @kernel("BitShift")
 def bit_shift(a: Array, b: Array, *, direction: str) -> Array:
-    # NumPy leaves shifts by the width or more open; here they give 0
+    # NumPy leaves shifts by the width or more open; here only copies of the sign are left
     bits = a.dtype.itemsize * 8
     shift = np.minimum(b, bits - 1).astype(a.dtype)
     out = np.left_shift(a, shift) if direction == "LEFT" else np.right_shift(a, shift)
-    return np.where(b >= bits, np.zeros((), a.dtype), out)
+    sign = a < 0 if direction == "RIGHT" else False
+    return np.where(b >= bits, np.where(sign, -1, 0).astype(a.dtype), out)
 
 
 @kernel("Pow")
@@ -151,6 +152,12 @@ def clip(
 @kernel("Elu")
 def elu(x: Array, *, alpha: float = 1.0) -> Array:
     return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))).astype(x.dtype)
+
+
+@kernel("Shrink")
+def shrink(x: Array, *, bias: float = 0.0, lambd: float = 0.5) -> Array:
+    low, high = x < -lambd, x > lambd
+    return np.where(low, x + bias, np.where(high, x - bias, 0)).astype(x.dtype)
 
 
 @kernel("PRelu")

@@ -31,7 +31,8 @@ def _log_sum_exp(x: Array, axis: Any, keepdims: bool) -> Array:
 def _extreme(function: Any, edge: int) -> Any:
     def run(x: Array, axis: Any, keepdims: bool) -> Array:
         if x.dtype.kind == "b":
-            return function(x.astype(np.uint8), axis=axis, keepdims=keepdims).astype(np.bool_)
+            bits, first = x.astype(np.uint8), np.uint8(edge > 0)
+            return function(bits, axis=axis, keepdims=keepdims, initial=first).astype(np.bool_)
         if x.dtype.kind in "iu":
             limits = np.iinfo(x.dtype)
             start: Any = limits.min if edge < 0 else limits.max
@@ -214,4 +215,5 @@ def det(x: Array) -> Array:
 
 @kernel("Einsum")
 def einsum(*values: Array, equation: str) -> Array:
-    return np.asarray(np.einsum(equation, *values)).astype(values[0].dtype)
+    wide = [v.astype(np.float32) if v.dtype.kind == "V" else v for v in values]
+    return np.asarray(np.einsum(equation, *wide)).astype(values[0].dtype)
