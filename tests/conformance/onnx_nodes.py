@@ -11,7 +11,8 @@ import re
 import sys
 import time
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import onnx
@@ -61,6 +62,31 @@ def node_tests() -> list[Any]:
     return found
 
 
+def stored_tests() -> list[Any]:
+    """Its tests that come as files: simple models, and networks' layers from PyTorch."""
+    found = []
+    for kind in ("simple", "pytorch-converted", "pytorch-operator"):
+        for case in load_model_tests(kind=kind):
+            model = onnx.load(Path(case.model_dir) / "model.onnx")
+            sets = [
+                (
+                    _values(folder, "input", model.graph.input),
+                    _values(folder, "output", model.graph.output),
+                )
+                for folder in sorted(Path(case.model_dir).glob("test_data_set*"))
+            ]
+            found.append(replace(case, model=model, data_sets=sets))
+    return found
+
+
+def _values(folder: Path, kind: str, infos: Any) -> list[Any]:
+    values: list[Any] = []
+    for index in range(len(list(folder.glob(f"{kind}_*.pb")))):
+        path = str(folder / f"{kind}_{index}.pb")
+        Runner._load_proto(None, path, values, infos[index].type)
+    return values
+
+
 def failure(case: Any) -> str | None:
     """None when the case passes, else why not. As the suite's own runner: dtypes and shapes must
     be equal, values within its tolerances."""
@@ -89,7 +115,7 @@ def run(cases: list[Any], console: Console | None = None) -> Report:
 
 
 def main() -> None:
-    """Print passed, total and the rest with reasons; fail below 98 % or for anything unexplained."""
+    """Print passed, total and the rest with reasons; fail below 98 % or for the unexplained."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--match", default="", help="only tests whose name this pattern finds")
     parser.add_argument("--json", help="write the report to this file")

@@ -11,7 +11,7 @@ from onnx import helper
 from onnx.backend.test import BackendTest
 
 from sw.onnx_backend import Backend
-from tests.conformance.onnx_nodes import IMPOSSIBLE, node_tests, run
+from tests.conformance.onnx_nodes import IMPOSSIBLE, node_tests, run, stored_tests
 
 
 def test_every_node_test_passes_that_can() -> None:
@@ -19,6 +19,13 @@ def test_every_node_test_passes_that_can() -> None:
     report = run(node_tests())
     assert not report.unexplained
     assert len(report.passed) + len(IMPOSSIBLE) >= report.total > 1000
+
+
+def test_every_stored_test_passes() -> None:
+    """Models of older operator sets, and layers as PyTorch exports them."""
+    report = run(stored_tests())
+    assert not report.failed
+    assert report.total > 100
 
 
 def test_the_suites_own_runner_takes_our_backend() -> None:

@@ -231,7 +231,9 @@ def prelu(node: Node) -> Any:
     value, slope = node.value(0), node.value(1)
     if not value.tensor.dtype.is_floating:
         return NotImplemented
-    # the slope broadcasts to the values only
+    if node.version < 7 and slope.rank == 1 and (value.rank or 0) > 2:  # one per channel
+        wide = node.make("reshape", node.x(1), (-1, *(1,) * ((value.rank or 0) - 2)))
+        slope = Value(wide)
     (x, a), last = alike(node, value, slope)
     positive = node.make("greater", x, node.constant(0, x.dtype))
     return Value(node.main("where", positive, x, node.make("mul", x, a)), last=last)

@@ -3,6 +3,7 @@
 from sw.graph.onnx import (
     control,
     convolution,
+    differentiation,
     elementwise,
     pooling,
     products,
@@ -35,6 +36,7 @@ __all__ = [
     "classical",
     "control",
     "convolution",
+    "differentiation",
     "elementwise",
     "images",
     "indexing",

@@ -230,21 +230,20 @@ class Importer:
             return None
         text = b""
         if schema.has_function:
-            usable = [v for v in schema.function_opset_versions if v <= node.version]
-            if usable:
-                text = schema.get_function_with_opset_version(max(usable))
+            # written with a later set's operators, it still means the same
+            versions = schema.function_opset_versions
+            usable = [v for v in versions if v <= node.version] or [min(versions)]
+            text = schema.get_function_with_opset_version(max(usable))
         if not text and schema.has_context_dependent_function:
-            usable = [
-                v for v in schema.context_dependent_function_opset_versions if v <= node.version
+            versions = schema.context_dependent_function_opset_versions
+            usable = [v for v in versions if v <= node.version] or [min(versions)]
+            kinds = [
+                node.input_type(i).SerializeToString() if node.has(i) else b""
+                for i in range(len(node.inputs))
             ]
-            if usable:
-                kinds = [
-                    node.input_type(i).SerializeToString() if node.has(i) else b""
-                    for i in range(len(node.inputs))
-                ]
-                text = schema.get_context_dependent_function_with_opset_version(
-                    max(usable), node.proto.SerializeToString(), kinds
-                )
+            text = schema.get_context_dependent_function_with_opset_version(
+                max(usable), node.proto.SerializeToString(), kinds
+            )
         if not text:
             return None
         body = onnx.FunctionProto()
