@@ -33,14 +33,19 @@ from sw.graph.dtypes import (
     as_dtype,
     bfloat16,
     bool_,
+    complex64,
+    complex128,
+    double,
     float16,
     float32,
     float64,
+    half,
     int8,
     int16,
     int32,
     int64,
     uint8,
+    uint16,
 )
 from sw.graph.functional import foldl, foldr, map_fn, scan
 from sw.graph.gradients import gradients
@@ -57,6 +62,41 @@ from sw.graph.initializers import VarianceScaling as variance_scaling_initialize
 from sw.graph.initializers import Zeros as zeros_initializer
 from sw.graph.initializers import glorot_normal as glorot_normal_initializer
 from sw.graph.initializers import glorot_uniform as glorot_uniform_initializer
+from sw.graph.legacy import (
+    all_variables,
+    assert_variables_initialized,
+    batch_cholesky,
+    batch_cholesky_solve,
+    batch_fft,
+    batch_fft2d,
+    batch_fft3d,
+    batch_ifft,
+    batch_ifft2d,
+    batch_ifft3d,
+    batch_matrix_band_part,
+    batch_matrix_determinant,
+    batch_matrix_diag,
+    batch_matrix_diag_part,
+    batch_matrix_inverse,
+    batch_matrix_set_diag,
+    batch_matrix_solve,
+    batch_matrix_solve_ls,
+    batch_matrix_transpose,
+    batch_matrix_triangular_solve,
+    batch_self_adjoint_eig,
+    batch_self_adjoint_eigvals,
+    batch_svd,
+    complex_abs,
+    initialize_local_variables,
+    initialize_variables,
+    inv,
+    op_scope,
+    pack,
+    scalar_mul,
+    shape_n,
+    unpack,
+    variable_op_scope,
+)
 from sw.graph.operation import Operation
 from sw.graph.ops import summaries as _summaries
 from sw.graph.ops.activations import sigmoid, tanh
@@ -94,6 +134,27 @@ from sw.graph.ops.arithmetic import (
     subtract,
     truediv,
 )
+from sw.graph.ops.assertions import (
+    assert_equal,
+    assert_greater,
+    assert_greater_equal,
+    assert_integer,
+    assert_less,
+    assert_less_equal,
+    assert_negative,
+    assert_non_negative,
+    assert_non_positive,
+    assert_positive,
+    assert_proper_iterable,
+    assert_rank,
+    assert_rank_at_least,
+    assert_scalar,
+    assert_type,
+    is_non_decreasing,
+    is_numeric_tensor,
+    is_strictly_increasing,
+    verify_tensor_all_finite,
+)
 from sw.graph.ops.basic import (
     constant,
     group,
@@ -104,7 +165,7 @@ from sw.graph.ops.basic import (
     stop_gradient,
     tuple_,
 )
-from sw.graph.ops.checks import assert_, check_numerics
+from sw.graph.ops.checks import add_check_numerics_ops, assert_, check_numerics
 from sw.graph.ops.clip import (
     clip_by_average_norm,
     clip_by_global_norm,
@@ -129,6 +190,19 @@ from sw.graph.ops.comparison import (
     select,
     where,
 )
+from sw.graph.ops.complex_numbers import (
+    angle,
+    complex_,
+    conj,
+    fft,
+    fft2d,
+    fft3d,
+    ifft,
+    ifft2d,
+    ifft3d,
+    imag,
+    real,
+)
 from sw.graph.ops.creation import fill, ones, ones_like, range_, zeros, zeros_like
 from sw.graph.ops.cumulative import (
     accumulate_n,
@@ -147,6 +221,13 @@ from sw.graph.ops.diagonals import (
     matrix_set_diag,
     trace,
 )
+from sw.graph.ops.distributions import (
+    histogram_fixed_width,
+    multinomial,
+    random_gamma,
+    random_shuffle,
+)
+from sw.graph.ops.edit_distance import edit_distance
 from sw.graph.ops.einsum import einsum, tensordot
 from sw.graph.ops.functions import (
     acos,
@@ -187,6 +268,7 @@ from sw.graph.ops.linear_algebra import (
     self_adjoint_eigvals,
     svd,
 )
+from sw.graph.ops.morphology import extract_image_patches
 from sw.graph.ops.nn_composites import (
     saturate_cast,
     to_bfloat16,
@@ -279,6 +361,33 @@ from sw.graph.ops.sorting import (
     unique,
     unique_with_counts,
 )
+from sw.graph.ops.space_paddings import required_space_to_batch_paddings
+from sw.graph.ops.sparse import (
+    convert_to_tensor_or_sparse_tensor,
+    sparse_concat,
+    sparse_fill_empty_rows,
+    sparse_mask,
+    sparse_merge,
+    sparse_reorder,
+    sparse_reset_shape,
+    sparse_reshape,
+    sparse_retain,
+    sparse_split,
+    sparse_tensor_to_dense,
+    sparse_to_dense,
+    sparse_to_indicator,
+    sparse_transpose,
+)
+from sw.graph.ops.sparse_math import (
+    sparse_add,
+    sparse_maximum,
+    sparse_minimum,
+    sparse_reduce_sum,
+    sparse_reduce_sum_sparse,
+    sparse_softmax,
+    sparse_tensor_dense_matmul,
+)
+from sw.graph.ops.special import betainc, igamma, igammac, lbeta, polygamma, zeta
 from sw.graph.ops.summaries import (
     audio_summary,
     histogram_summary,
@@ -306,6 +415,7 @@ from sw.graph.ops.variables import (
     variables_initializer,
 )
 from sw.graph.shapes import Shape as TensorShape
+from sw.graph.sparse_tensor import SparseTensor, SparseTensorValue, sparse_placeholder
 from sw.graph.tensor import Tensor
 from sw.graph.tensor_array import TensorArray
 from sw.graph.variable_scope import (
@@ -351,12 +461,12 @@ pow = pow_
 range = range_
 slice = slice_
 tuple = tuple_
+complex = complex_
 Assert = assert_
 Print = print_
 negative = neg
 floor_div = floordiv
 batch_matmul = matmul
-batch_matrix_inverse = matrix_inverse
 lin_space = linspace
 confusion_matrix = metrics.confusion
 listdiff = setdiff1d

@@ -19,7 +19,7 @@ from sw.graph.errors import DTypeError
 class DType:
     """One element type. `numpy` is its NumPy dtype, `name` its name in TensorFlow's spelling."""
 
-    __slots__ = ("_hash", "is_bool", "is_floating", "is_integer", "name", "numpy")
+    __slots__ = ("_hash", "is_bool", "is_complex", "is_floating", "is_integer", "name", "numpy")
 
     def __init__(self, name: str, numpy_dtype: Any) -> None:
         self.name = name
@@ -28,12 +28,32 @@ class DType:
         # by name: NumPy does not know the kinds of `ml_dtypes`
         self.is_integer = name.startswith(("int", "uint"))
         self.is_floating = name.startswith(("float", "bfloat"))
+        self.is_complex = name.startswith("complex")
         self._hash = hash(name)
 
     @property
     def as_numpy_dtype(self) -> Any:
         """The NumPy scalar type (TensorFlow's spelling)."""
         return self.numpy.type
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether values of this type have gradients: real and complex numbers."""
+        return self.is_floating or self.is_complex
+
+    @property
+    def real_dtype(self) -> DType:
+        """The type of the real part: float32 for complex64, float64 for complex128, else itself."""
+        return {"complex64": float32, "complex128": float64}.get(self.name, self)
+
+    @property
+    def base_dtype(self) -> DType:
+        """Itself: there are no reference types (TensorFlow's spelling)."""
+        return self
+
+    def is_compatible_with(self, other: Any) -> bool:
+        """Whether `other` is the same type (TensorFlow's spelling)."""
+        return as_dtype(other) is self
 
     @property
     def size(self) -> int:
@@ -100,6 +120,8 @@ float8_e5m2 = DType("float8_e5m2", ml_dtypes.float8_e5m2)
 float8_e5m2fnuz = DType("float8_e5m2fnuz", ml_dtypes.float8_e5m2fnuz)
 float8_e8m0fnu = DType("float8_e8m0fnu", ml_dtypes.float8_e8m0fnu)
 float4_e2m1fn = DType("float4_e2m1fn", ml_dtypes.float4_e2m1fn)
+complex64 = DType("complex64", np.complex64)
+complex128 = DType("complex128", np.complex128)
 bool_ = DType("bool", np.bool_)
 string = DType("string", np.object_)
 sequence = DType("sequence", np.object_)
@@ -129,6 +151,8 @@ ALL = (
     float8_e5m2fnuz,
     float8_e8m0fnu,
     float4_e2m1fn,
+    complex64,
+    complex128,
     bool_,
     string,
     sequence,
@@ -145,7 +169,8 @@ _BY_NAME = {d.name: d for d in ALL} | {
     "long": int64,
 }
 _BY_NUMPY = {d.numpy: d for d in ALL if d not in (sequence, variant, resource)}
-_BY_PYTHON = {float: float32, int: int32, bool: bool_}
+_BY_PYTHON = {float: float32, int: int32, bool: bool_, complex: complex128}
+half, double = float16, float64
 
 
 def as_dtype(value: Any) -> DType:
@@ -212,8 +237,10 @@ def _is_text(array: np.ndarray[Any, Any]) -> bool:
 
 
 def _fits(array: np.ndarray[Any, Any], have: DType | None, want: DType) -> bool:
+    if want.is_complex:
+        return have is not None and not have.is_bool
     if array.size == 0 or want.is_floating:
-        return have is not None or array.dtype.kind in "iuf"
+        return array.dtype.kind != "c" and (have is not None or array.dtype.kind in "iuf")
     if array.dtype.kind not in "iub" or want.is_bool:
         return False
     limits = _limits(want)

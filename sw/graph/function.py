@@ -81,7 +81,7 @@ class Function(Graph):
             )
         if tensor.op.graph is not self.outer:
             tensor = self.outer.adopt(tensor)
-        if tensor.op.type == "const" and not tensor.dtype.is_floating:
+        if tensor.op.type == "const" and not tensor.dtype.differentiable:
             if tensor not in self._copied:
                 with self.lifted():
                     self._copied[tensor] = self.apply("const", value=tensor.op.attrs["value"])

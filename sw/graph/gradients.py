@@ -65,7 +65,7 @@ def _needed_for(ys: list[Tensor]) -> set[Operation]:
 
 
 def _check_grad(op: Operation, tensor: Tensor, grad: Any) -> None:
-    if not tensor.dtype.is_floating:  # handles and flows
+    if not tensor.dtype.differentiable:  # handles and flows
         return
     if grad.dtype is not tensor.dtype or not grad.shape.compatible(tensor.shape):
         raise ShapeError(
@@ -82,7 +82,7 @@ def _start(graph: Graph, ys: list[Tensor], grad_ys: list[Any]) -> dict[Tensor, l
             raise DTypeError(f"{y.name!r} ({y.op.source}) is {y.dtype}: only floats have gradients")
         make = graph.building()
         grad = make.apply("ones_like", y) if given is None else _given(make, given, y)
-        if y.dtype.is_floating and not grad.shape.compatible(y.shape):
+        if y.dtype.differentiable and not grad.shape.compatible(y.shape):
             raise ShapeError(f"grad_ys {grad.shape} for {y.name!r} of shape {y.shape}")
         pending.setdefault(y, []).append(grad)
     return pending
@@ -156,7 +156,7 @@ def _through(
         grads = [g._operand() if isinstance(g, IndexedSlices) else g for g in grads]
     graph = graph.building()
     full = [
-        graph.apply("zeros_like", t) if g is None and t.dtype.is_floating else g
+        graph.apply("zeros_like", t) if g is None and t.dtype.differentiable else g
         for t, g in zip(op.outputs, grads, strict=True)
     ]
     with graph.name_scope(f"{op.name}_grad".replace("/", "_")):

@@ -25,12 +25,20 @@ from sw.graph.ops.conv_variants import (
     convolution,
     separable_conv2d,
 )
-from sw.graph.ops.embedding import embedding_lookup
+from sw.graph.ops.ctc import ctc_beam_search_decoder, ctc_greedy_decoder, ctc_loss
+from sw.graph.ops.embedding import embedding_lookup, embedding_lookup_sparse
 from sw.graph.ops.loss import (
     l2_loss,
     sigmoid_cross_entropy_with_logits,
     softmax_cross_entropy_with_logits,
     sparse_softmax_cross_entropy_with_logits,
+)
+from sw.graph.ops.morphology import (
+    dilation2d,
+    erosion2d,
+    fractional_avg_pool,
+    fractional_max_pool,
+    max_pool_with_argmax,
 )
 from sw.graph.ops.nn import (
     batch_normalization,
@@ -50,11 +58,19 @@ from sw.graph.ops.nn_composites import (
     selu,
     sufficient_statistics,
     weighted_cross_entropy_with_logits,
+    weighted_moments,
     xw_plus_b,
     zero_fraction,
 )
 from sw.graph.ops.pool import avg_pool, max_pool
+from sw.graph.ops.pooling import pool
 from sw.graph.ops.resizing import local_response_normalization
+from sw.graph.ops.samplers import (
+    all_candidate_sampler,
+    compute_accidental_hits,
+    fixed_unigram_candidate_sampler,
+    learned_unigram_candidate_sampler,
+)
 from sw.graph.ops.sampling import (
     log_uniform_candidate_sampler,
     nce_loss,
@@ -62,6 +78,8 @@ from sw.graph.ops.sampling import (
     uniform_candidate_sampler,
 )
 from sw.graph.ops.sorting import in_top_k, top_k
+from sw.graph.ops.volumes import avg_pool3d, conv3d, conv3d_transpose, max_pool3d
 from sw.graph.rnn.unrolling import bidirectional_dynamic_rnn, dynamic_rnn, static_rnn
 
 lrn = local_response_normalization
+depthwise_conv2d_native = depthwise_conv2d

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,28 @@ def resolve(graph: Graph, key: Any) -> Tensor:
     if element.dtype is resource:
         raise InvalidArgumentError(f"cannot feed {element.name!r}: it is a variable's handle")
     return element
+
+
+def split_feeds(feeds: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Feeds of bundles of tensors (a `SparseTensor`: its coordinates, values and shape) as feeds of
+    their placeholders; raises `InvalidArgumentError` when the value has not as many parts."""
+    out: dict[Any, Any] = {}
+    for key, value in feeds.items():
+        if not hasattr(key, "fetch_parts"):
+            out[key] = value
+            continue
+        parts = key.fetch_parts()
+        if not isinstance(value, (tuple, list)) or len(value) != len(parts):
+            raise InvalidArgumentError(
+                f"cannot feed {key!r}: it takes {len(parts)} parts, such as a SparseTensorValue, "
+                f"not {type(value).__name__}"
+            )
+        for tensor, part in zip(parts, value, strict=True):
+            if tensor.op.type == "placeholder":
+                out[tensor] = part
+            elif tensor.op.type != "const" or not np.array_equal(tensor.op.attrs["value"], part):
+                raise InvalidArgumentError(f"cannot feed {part!r} to {tensor.name!r} of {key!r}")
+    return out
 
 
 def value_for(tensor: Tensor, value: Any) -> Any:

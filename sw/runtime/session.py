@@ -19,7 +19,7 @@ from sw.graph.tensor import Tensor
 from sw.runtime.config import SessionConfig
 from sw.runtime.devices.registry import DeviceSet
 from sw.runtime.executor import Executor, PartitionTime, Watch
-from sw.runtime.feeding import resolve, value_for
+from sw.runtime.feeding import resolve, split_feeds, value_for
 from sw.runtime.structure import leaves, rebuilder
 from sw.runtime.trace import StepStats
 
@@ -118,6 +118,8 @@ class Session:
         signature = (_key(fetches), tuple(_key(k) for k in keys))
         prepared = self._plans.get(signature)
         if prepared is None:
+            if feed_dict and any(hasattr(key, "fetch_parts") for key in keys):
+                return self.run(fetches, split_feeds(feed_dict), options, run_metadata)
             prepared = self._prepare(signature, fetches, keys)
         feeds = []
         if feed_dict:

@@ -11,6 +11,7 @@ import numpy as np
 from tests.graph.array_cases import ARRAY_CASES
 from tests.graph.case_values import apart, ints, normal, positive
 from tests.graph.matrix_cases import MATRIX_CASES
+from tests.graph.network_cases import NETWORK_CASES
 
 CONV = {"strides": (2, 1), "padding": "SAME", "dilations": (1, 1)}
 DILATED = {"strides": (1, 1), "padding": ((1, 0), (2, 1)), "dilations": (2, 1)}
@@ -150,3 +151,5 @@ CASES: dict[str, list[Any]] = {
     "where": [([np.asarray([True, False, True]), normal(2, 3), normal(3)], {})],
 }
 CASES |= MATRIX_CASES | ARRAY_CASES
+for _name, _cases in NETWORK_CASES.items():
+    CASES[_name] = CASES.get(_name, []) + _cases

@@ -9,17 +9,23 @@ import systolica as st
 from sw.graph.dtypes import as_dtype
 from sw.graph.registry import NOT_DIFFERENTIABLE, all_ops
 from tests.graph.gradient_cases import CASES
+from tests.graph.network_cases import COMPLEX
 
 # Their differentiated input is state, tested below, or a function or flow, tested in
 # `test_control_flow`.
 FLOWS = {f"tensor_array_{n}" for n in ("write", "read", "stack", "unstack", "gather", "scatter")}
-BY_THEMSELVES = FLOWS | {
-    "cond",
-    "read_variable",
-    "tensor_array_concat",
-    "tensor_array_split",
-    "while",
-}
+BY_THEMSELVES = (
+    FLOWS
+    | {*COMPLEX}
+    | {
+        "crop_and_resize",  # makes float32 only; its transpose is tested in test_boxes
+        "cond",
+        "read_variable",
+        "tensor_array_concat",
+        "tensor_array_split",
+        "while",
+    }
+)
 
 PARAMETERS = [(name, i) for name, cases in CASES.items() for i in range(len(cases))]
 
@@ -49,7 +55,8 @@ def test_gradient_equals_central_differences(name: str, index: int, static: bool
                 tensors.append(st.placeholder(st.float64, shape))
                 free.append((tensors[-1], value))
             else:
-                tensors.append(st.constant(value))
+                listed = isinstance(value, list)
+                tensors.append(st.constant(value, st.float64 if listed else None))
         out = graph.apply(name, *tensors, **attrs)
         outs = out if isinstance(out, list) else [out]
         outs = [outs[i] for i in rest[0]] if rest else outs

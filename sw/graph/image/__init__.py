@@ -2,6 +2,21 @@
 
 # ruff: noqa: F401 (a face only passes names on)
 
+from sw.graph.image.boxes import (
+    crop_and_resize,
+    draw_bounding_boxes,
+    extract_glimpse,
+    non_max_suppression,
+    sample_distorted_bounding_box,
+)
+from sw.graph.image.codecs import (
+    decode_gif,
+    decode_image,
+    decode_jpeg,
+    decode_png,
+    encode_jpeg,
+    encode_png,
+)
 from sw.graph.image.colour import (
     adjust_brightness,
     adjust_contrast,
@@ -29,6 +44,8 @@ from sw.graph.image.geometry import (
     pad_to_bounding_box,
     random_flip_left_right,
     random_flip_up_down,
+    resize_area,
+    resize_bicubic,
     resize_bilinear,
     resize_image_with_crop_or_pad,
     resize_images,
@@ -36,3 +53,5 @@ from sw.graph.image.geometry import (
     rot90,
     transpose_image,
 )
+
+per_image_whitening = per_image_standardization

@@ -19,7 +19,7 @@ from sw.graph.tensor import Tensor
 class ResizeMethod:
     """How `resize_images` finds pixels in between."""
 
-    BILINEAR, NEAREST_NEIGHBOR = 0, 1
+    BILINEAR, NEAREST_NEIGHBOR, BICUBIC, AREA = 0, 1, 2, 3
 
 
 def _image(image: Any, name: str) -> tuple[Any, Tensor]:
@@ -41,9 +41,10 @@ def resize_images(
     images: Any, size: Any, method: int = ResizeMethod.BILINEAR, align_corners: bool = False
 ) -> Tensor:
     """`images` at `size` = (height, width). Bilinear results are float32 for integer images."""
-    if method not in (ResizeMethod.BILINEAR, ResizeMethod.NEAREST_NEIGHBOR):
-        raise InvalidArgumentError(f"method {method} is not BILINEAR or NEAREST_NEIGHBOR")
-    function = resize_bilinear if method == ResizeMethod.BILINEAR else resize_nearest_neighbor
+    functions = [resize_bilinear, resize_nearest_neighbor, resize_bicubic, resize_area]
+    if method not in range(len(functions)):
+        raise InvalidArgumentError(f"method {method} is none of ResizeMethod's")
+    function = functions[method]
     _, image = _image(images, "resize_images")
     if image.shape.rank == 4:
         return function(image, size, align_corners)
@@ -52,22 +53,23 @@ def resize_images(
     return out
 
 
-def resize_bilinear(
-    images: Any, size: Any, align_corners: bool = False, name: str | None = None
-) -> Tensor:
-    """[N, H, W, C] at `size`, each pixel the weighted mean of four."""
-    how = {"method": "bilinear", "align_corners": bool(align_corners)}
-    out: Tensor = apply("resize", images, sizes_vector(size), name=name, **how)
-    return out
+def _resizer(method: str, title: str, words: str) -> Any:
+    def function(
+        images: Any, size: Any, align_corners: bool = False, name: str | None = None
+    ) -> Tensor:
+        how = {"method": method, "align_corners": bool(align_corners)}
+        out: Tensor = apply("resize", images, sizes_vector(size), name=name, **how)
+        return out
+
+    function.__name__ = function.__qualname__ = title
+    function.__doc__ = f"[N, H, W, C] at `size`, each pixel {words}."
+    return function
 
 
-def resize_nearest_neighbor(
-    images: Any, size: Any, align_corners: bool = False, name: str | None = None
-) -> Tensor:
-    """[N, H, W, C] at `size`, each pixel the nearest one's copy."""
-    how = {"method": "nearest", "align_corners": bool(align_corners)}
-    out: Tensor = apply("resize", images, sizes_vector(size), name=name, **how)
-    return out
+resize_bilinear = _resizer("bilinear", "resize_bilinear", "the weighted mean of four")
+resize_nearest_neighbor = _resizer("nearest", "resize_nearest_neighbor", "the nearest one's copy")
+resize_bicubic = _resizer("bicubic", "resize_bicubic", "a cubic interpolation of sixteen")
+resize_area = _resizer("area", "resize_area", "the mean of the area that it covers")
 
 
 def _cut(image: Tensor, top: int, left: int, height: int, width: int) -> Tensor:

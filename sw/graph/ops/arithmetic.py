@@ -10,7 +10,14 @@ import numpy as np
 from sw.graph.build import apply, register_op
 from sw.graph.dtypes import as_dtype, to_array
 from sw.graph.errors import DTypeError
-from sw.graph.ops.helpers import broadcast_type, floating_type, numeric_type, unbroadcast
+from sw.graph.ops.helpers import (
+    broadcast_type,
+    conj,
+    floating_type,
+    numeric_type,
+    smooth_type,
+    unbroadcast,
+)
 from sw.graph.registry import NOT_DIFFERENTIABLE, REQUIRED, TensorType
 from sw.graph.tensor import Operators, Tensor
 
@@ -23,15 +30,15 @@ def _div(xp: Any, x: Any, y: Any) -> Any:
 
 def _guarded_log(x: Tensor) -> Tensor:
     # d/dy x**y = x**y log x, taken as 0 where x <= 0 (the TensorFlow convention)
-    safe = apply("where", x > 0, x, apply("ones_like", x))
+    safe = x if x.dtype.is_complex else apply("where", x > 0, x, apply("ones_like", x))
     out: Tensor = apply("log", safe)
     return out
 
 
 def _pow_grad(op: Any, g: Tensor) -> list[Tensor]:
     x, y = op.inputs
-    gx = g * y * apply("pow", x, y - 1)
-    gy = g * op.outputs[0] * _guarded_log(x)
+    gx = g * conj(y * apply("pow", x, y - 1))
+    gy = g * conj(op.outputs[0] * _guarded_log(x))
     return [unbroadcast(gx, x), unbroadcast(gy, y)]
 
 
@@ -79,8 +86,8 @@ _binary(
     "mul",
     "multiply",
     lambda op, g: [
-        unbroadcast(g * op.inputs[1], op.inputs[0]),
-        unbroadcast(g * op.inputs[0], op.inputs[1]),
+        unbroadcast(g * conj(op.inputs[1]), op.inputs[0]),
+        unbroadcast(g * conj(op.inputs[0]), op.inputs[1]),
     ],
     "{0} * {1}",
     "x * y",
@@ -89,8 +96,8 @@ _binary(
     "div",
     _div,
     lambda op, g: [
-        unbroadcast(g / op.inputs[1], op.inputs[0]),
-        unbroadcast(-g * op.outputs[0] / op.inputs[1], op.inputs[1]),
+        unbroadcast(g / conj(op.inputs[1]), op.inputs[0]),
+        unbroadcast(-g * conj(op.outputs[0]) / conj(op.inputs[1]), op.inputs[1]),
     ],
     None,
     "x / y; integers divide towards minus infinity",
@@ -113,8 +120,8 @@ _binary(
     "squared_difference",
     lambda xp, x, y: xp.square(x - y),
     lambda op, g: [
-        unbroadcast(2 * g * (op.inputs[0] - op.inputs[1]), op.inputs[0]),
-        unbroadcast(-2 * g * (op.inputs[0] - op.inputs[1]), op.inputs[1]),
+        unbroadcast(2 * g * conj(op.inputs[0] - op.inputs[1]), op.inputs[0]),
+        unbroadcast(-2 * g * conj(op.inputs[0] - op.inputs[1]), op.inputs[1]),
     ],
     None,
     "(x - y)**2",
@@ -122,12 +129,12 @@ _binary(
 
 
 def _unary(
-    name: str, kernel: Any, gradient: Any, floating: bool = True, inline: str | None = None
+    name: str, kernel: Any, gradient: Any, infer: Any = smooth_type, inline: str | None = None
 ) -> Any:
     return register_op(
         name,
         kernel=kernel,
-        infer=floating_type if floating else numeric_type,
+        infer=infer,
         gradient=gradient,
         inline=inline,
         doc=f"{name}(x), element by element",
@@ -142,46 +149,62 @@ def erf_kernel(xp: Any, x: Any) -> Any:
     return np.asarray(_erf(np.asarray(x, np.float64)), np.float64).astype(x.dtype)
 
 
-neg = _unary("neg", "negative", lambda op, g: [-g], False, "-{0}")
-abs_ = _unary("abs", "abs", lambda op, g: [g * apply("sign", op.inputs[0])], False)
-square = _unary("square", "square", lambda op, g: [2 * g * op.inputs[0]], False)
-sign = _unary("sign", "sign", NOT_DIFFERENTIABLE, False)
-floor = _unary("floor", "floor", NOT_DIFFERENTIABLE)
-ceil = _unary("ceil", "ceil", NOT_DIFFERENTIABLE)
-round_ = _unary("round", "rint", NOT_DIFFERENTIABLE)
-sqrt = _unary("sqrt", "sqrt", lambda op, g: [g * 0.5 / op.outputs[0]])
+def _abs_type(inputs: tuple[Tensor, ...]) -> TensorType:
+    kind = numeric_type(inputs)
+    return TensorType(kind.dtype.real_dtype, kind.shape)
+
+
+def _abs_grad(op: Any, g: Tensor) -> list[Tensor]:
+    x = op.inputs[0]
+    return [(apply("cast", g, dtype=x.dtype) if x.dtype.is_complex else g) * apply("sign", x)]
+
+
+neg = _unary("neg", "negative", lambda op, g: [-g], numeric_type, "-{0}")
+abs_ = _unary("abs", "abs", _abs_grad, _abs_type)
+square = _unary("square", "square", lambda op, g: [2 * g * conj(op.inputs[0])], numeric_type)
+sign = _unary("sign", "sign", NOT_DIFFERENTIABLE, numeric_type)
+floor = _unary("floor", "floor", NOT_DIFFERENTIABLE, floating_type)
+ceil = _unary("ceil", "ceil", NOT_DIFFERENTIABLE, floating_type)
+round_ = _unary("round", "rint", NOT_DIFFERENTIABLE, floating_type)
+sqrt = _unary("sqrt", "sqrt", lambda op, g: [g * 0.5 / conj(op.outputs[0])])
 rsqrt = _unary(
     "rsqrt",
     lambda xp, x: 1 / xp.sqrt(x),
-    lambda op, g: [-0.5 * g * op.outputs[0] / op.inputs[0]],
+    lambda op, g: [-0.5 * g * conj(op.outputs[0]) / conj(op.inputs[0])],
 )
 reciprocal = _unary(
-    "reciprocal", lambda xp, x: 1 / x, lambda op, g: [-g * apply("square", op.outputs[0])]
+    "reciprocal", lambda xp, x: 1 / x, lambda op, g: [-g * apply("square", conj(op.outputs[0]))]
 )
-exp = _unary("exp", "exp", lambda op, g: [g * op.outputs[0]])
-log = _unary("log", "log", lambda op, g: [g / op.inputs[0]])
-log1p = _unary("log1p", "log1p", lambda op, g: [g / (op.inputs[0] + 1)])
-sin = _unary("sin", "sin", lambda op, g: [g * apply("cos", op.inputs[0])])
-cos = _unary("cos", "cos", lambda op, g: [-g * apply("sin", op.inputs[0])])
+exp = _unary("exp", "exp", lambda op, g: [g * conj(op.outputs[0])])
+log = _unary("log", "log", lambda op, g: [g / conj(op.inputs[0])])
+log1p = _unary("log1p", "log1p", lambda op, g: [g / conj(op.inputs[0] + 1)])
+sin = _unary("sin", "sin", lambda op, g: [g * conj(apply("cos", op.inputs[0]))])
+cos = _unary("cos", "cos", lambda op, g: [-g * conj(apply("sin", op.inputs[0]))])
 erf = _unary(
     "erf",
     erf_kernel,
     lambda op, g: [g * (2 / math.sqrt(math.pi)) * apply("exp", -apply("square", op.inputs[0]))],
+    floating_type,
 )
 
 
 def _cast_grad(op: Any, g: Tensor) -> list[Tensor | None]:
     kind = op.inputs[0].dtype
-    return [apply("cast", g, dtype=kind) if kind.is_floating else None]
+    return [apply("cast", g, dtype=kind) if kind.differentiable else None]
+
+
+def _cast(xp: Any, x: Any, dtype: Any) -> Any:
+    real = x.real if x.dtype.kind == "c" and not dtype.is_complex else x
+    return real.astype(dtype.numpy)
 
 
 register_op(
     "cast",
-    kernel=lambda xp, x, dtype: x.astype(dtype.numpy),
+    kernel=_cast,
     infer=lambda inputs, dtype: TensorType(dtype, inputs[0].shape),
     gradient=_cast_grad,
     attrs={"dtype": REQUIRED},
-    doc="Its input as another dtype.",
+    doc="Its input as another dtype; of complex numbers the real part as a real one.",
 )
 
 

@@ -29,7 +29,7 @@ def joined(a: Shape, b: Shape) -> Shape:
 
 def differentiable(tensor: Tensor) -> bool:
     """Whether a gradient may flow to it."""
-    return tensor.dtype.is_floating or tensor.dtype in (variant, resource)
+    return tensor.dtype.differentiable or tensor.dtype in (variant, resource)
 
 
 def _zero(tensor: Tensor) -> Tensor:
@@ -222,7 +222,7 @@ def _sum(total: Any, share: Any) -> Any:
 
 def _while_grad_type(inputs: tuple[Tensor, ...], carried: int, **attrs: Any) -> list[TensorType]:
     given = inputs[1 : 1 + carried]
-    loop = [TensorType(t.dtype, Shape(None) if t.dtype.is_floating else SCALAR) for t in given]
+    loop = [TensorType(t.dtype, Shape(None) if t.dtype.differentiable else SCALAR) for t in given]
     return loop + [TensorType(t.dtype, t.shape) for t in inputs[1 + carried :]]
 
 

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from sw.graph.build import apply, graph_of, register_op
+from sw.graph.dtypes import resource
 from sw.graph.errors import InvalidArgumentError
+from sw.graph.graph import get_default_graph
 from sw.graph.operation import Operation
 from sw.graph.ops.helpers import floating_type
 from sw.graph.registry import NOT_DIFFERENTIABLE
@@ -66,3 +68,23 @@ def check_numerics(tensor: Any, message: str, name: str | None = None) -> Tensor
     """`tensor`, checked for NaN and Inf when it runs; `message` begins the error."""
     out: Tensor = apply("check_numerics", tensor, name=name, message=message)
     return out
+
+
+def add_check_numerics_ops() -> Operation:
+    """An operation that computes every floating-point tensor that the graph has now and fails at
+    the first one that holds NaN or Inf, naming it and the line that made it. What writes to
+    variables does not run."""
+    graph = get_default_graph().root
+    last: list[Operation] = []
+    for op in graph.get_operations():
+        writes = any(t.dtype is resource for t in op.inputs) and op.type != "read_variable"
+        for tensor in op.outputs:
+            if tensor.dtype.is_floating and not writes:
+                with graph.control_dependencies(last):
+                    check = graph.apply(
+                        "check_numerics", tensor, message=f"{tensor.name} ({op.type}, {op.source})"
+                    )
+                last = [check.op]
+    with graph.control_dependencies(last):
+        done: Operation = graph.apply("no_op", name="check_numerics_all")
+    return done

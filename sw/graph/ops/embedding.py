@@ -9,7 +9,8 @@ import numpy as np
 from sw.graph.build import apply, graph_of
 from sw.graph.errors import InvalidArgumentError
 from sw.graph.ops.clip import clip_by_norm
-from sw.graph.tensor import Tensor
+from sw.graph.sparse_tensor import SparseTensor
+from sw.graph.tensor import Operators, Tensor
 
 
 def embedding_lookup(
@@ -34,6 +35,7 @@ def embedding_lookup(
     graph = graph_of([*tables, ids])
     with graph.name_scope(name or "embedding_lookup"):
         index = graph.convert(ids)
+        tables = [t if isinstance(t, Operators) else graph.convert(t) for t in tables]
         if len(tables) == 1:
             found: Tensor = apply("gather", tables[0], index)
         else:
@@ -69,3 +71,37 @@ def _spread(graph: Any, tables: list[Any], index: Tensor, strategy: str) -> Tens
     out: Tensor = apply("reshape", joined, shape)
     out.set_shape(index.shape.concatenate(rest))
     return out
+
+
+def embedding_lookup_sparse(
+    params: Any,
+    sp_ids: Any,
+    sp_weights: Any,
+    partition_strategy: str = "mod",
+    name: str | None = None,
+    combiner: str = "mean",
+    max_norm: Any = None,
+) -> Tensor:
+    """For each row of the sparse matrix `sp_ids` the sum, weighted mean or sum by the root of the
+    squared weights ("sqrtn") of the rows of `params` that it names; `sp_weights`: a sparse matrix
+    with the same coordinates, or None. Every row has at least one id."""
+    if combiner not in ("sum", "mean", "sqrtn"):
+        raise InvalidArgumentError(f"combiner {combiner!r} is not sum, mean or sqrtn")
+    ids = SparseTensor.from_value(sp_ids)
+    with ids.graph.name_scope(name or "embedding_lookup_sparse"):
+        segments = ids.indices[:, 0]
+        found = embedding_lookup(params, ids.values, partition_strategy, max_norm=max_norm)
+        if sp_weights is None:
+            weights = apply("cast", apply("ones_like", ids.values), dtype=found.dtype)
+        else:
+            weights = SparseTensor.from_value(sp_weights).values
+            if weights.dtype is not found.dtype:
+                weights = apply("cast", weights, dtype=found.dtype)
+        column = apply("reshape", weights, np.asarray([-1] + [1] * ((found.shape.rank or 2) - 1)))
+        total: Tensor = apply("segment_reduce", found * column, segments, how="sum")
+        if combiner == "sum":
+            return total
+        power = apply("square", column) if combiner == "sqrtn" else column
+        divisor = apply("segment_reduce", power, segments, how="sum")
+        out: Tensor = total / (apply("sqrt", divisor) if combiner == "sqrtn" else divisor)
+        return out

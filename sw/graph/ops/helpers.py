@@ -41,6 +41,19 @@ def floating_type(inputs: tuple[Tensor, ...], **attrs: Any) -> TensorType:
     return TensorType(inputs[0].dtype, inputs[0].shape)
 
 
+def smooth_type(inputs: tuple[Tensor, ...], **attrs: Any) -> TensorType:
+    """Type rule: like the first input, which must be a real or complex floating-point number."""
+    if not inputs[0].dtype.differentiable:
+        raise DTypeError(f"floating-point values are needed, not {inputs[0].dtype}")
+    return TensorType(inputs[0].dtype, inputs[0].shape)
+
+
+def conj(tensor: Tensor) -> Tensor:
+    """The complex conjugate; a real tensor is its own."""
+    out: Tensor = apply("conj", tensor) if tensor.dtype.is_complex else tensor
+    return out
+
+
 def numeric_type(inputs: tuple[Tensor, ...], **attrs: Any) -> TensorType:
     """Type rule: like the first input, which must be a number."""
     if inputs[0].dtype is BOOL:

@@ -8,7 +8,7 @@ import numpy as np
 
 from sw.graph.build import apply, register_op
 from sw.graph.errors import DTypeError, InvalidArgumentError, ShapeError
-from sw.graph.ops.helpers import BOOL, unbroadcast
+from sw.graph.ops.helpers import BOOL, conj, unbroadcast
 from sw.graph.registry import TensorType
 from sw.graph.shapes import Shape, broadcast
 from sw.graph.tensor import Tensor
@@ -35,7 +35,7 @@ def _matmul(xp: Any, a: Any, b: Any, transpose_a: bool, transpose_b: bool) -> An
         a = xp.swapaxes(a, -1, -2)
     if transpose_b:
         b = xp.swapaxes(b, -1, -2)
-    if a.dtype.kind != "f" or a.dtype.itemsize == 2:
+    if a.dtype.kind not in "fc" or a.dtype.itemsize == 2:
         # NumPy has no BLAS for these: half types are summed in float32 as hardware does
         wide = np.float32 if a.dtype.kind not in "iu" else a.dtype
         return xp.matmul(a.astype(wide), b.astype(wide)).astype(a.dtype)
@@ -48,7 +48,7 @@ def _mm(a: Any, b: Any, ta: bool = False, tb: bool = False) -> Tensor:
 
 
 def _matmul_grad(op: Any, g: Tensor) -> list[Tensor]:
-    a, b = op.inputs
+    a, b = (conj(t) for t in op.inputs)
     ta, tb = op.attrs["transpose_a"], op.attrs["transpose_b"]
     if not ta:
         ga = _mm(g, b, False, not tb)
@@ -56,7 +56,7 @@ def _matmul_grad(op: Any, g: Tensor) -> list[Tensor]:
     else:
         ga = _mm(b, g, tb, True)
         gb = _mm(g, a, True, True) if tb else _mm(a, g, False, False)
-    return [_unbatch(ga, a), _unbatch(gb, b)]
+    return [_unbatch(ga, op.inputs[0]), _unbatch(gb, op.inputs[1])]
 
 
 def _unbatch(grad: Tensor, operand: Tensor) -> Tensor:

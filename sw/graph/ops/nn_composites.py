@@ -107,6 +107,28 @@ def normalize_moments(
         return mean, variance_ss * divisor - shifted * shifted
 
 
+def weighted_moments(
+    x: Any, axes: Any, frequency_weights: Any, name: str | None = None, keep_dims: bool = False
+) -> tuple[Tensor, Tensor]:
+    """(mean, variance) over `axes`, each element counted by its weight, which broadcasts."""
+    graph = graph_of((x, frequency_weights))
+    with graph.name_scope(name or "weighted_moments"):
+        value = graph.convert(x)
+        weights = graph.convert(frequency_weights)
+        weights = (
+            weights if weights.dtype is value.dtype else apply("cast", weights, dtype=value.dtype)
+        )
+        weights = weights + apply("zeros_like", value)
+        axis = tuple(int(a) for a in np.atleast_1d(axes))
+        how: dict[str, Any] = {"axis": axis, "keepdims": True}
+        total = apply("reduce_sum", weights, **how)
+        mean = apply("reduce_sum", weights * value, **how) / total
+        spread = apply("reduce_sum", weights * apply("square", value - mean), **how) / total
+        if keep_dims:
+            return mean, spread
+        return apply("squeeze", mean, axis=axis), apply("squeeze", spread, axis=axis)
+
+
 def batch_norm_with_global_normalization(
     t: Any,
     m: Any,
