@@ -9,7 +9,7 @@ WARM_STAMP := $(VENV)/.warm-done
 TYPED := $(wildcard sw sim fpga)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test cosim faults kill conformance lint format bench docs clean
+.PHONY: help setup tools demo test cosim faults kill prove conformance lint format bench docs clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ kill: setup ## KILLS (100) times SIGKILL during training: the same weights in th
 
 conformance: setup ## every node test of the ONNX standard on the CPU device
 	@$(PY) -m tests.conformance.onnx_nodes
+
+prove: setup ## prove the properties of the units; plant a bug for each
+	@$(PY) -m tests.verification.prove --jobs $(JOBS)
 
 lint: setup ## ruff (lint and format) and mypy
 	@$(PY) -m ruff check .

@@ -16,6 +16,7 @@ from hw.tpu import isa, registers
 from sw.cli import app
 from sw.compiler.tpu import support
 from sw.graph.registry import NOT_DIFFERENTIABLE, OpDef, all_ops
+from tests.verification import prove
 
 HERE = Path(__file__).parent
 COLUMNS = "88"
@@ -89,6 +90,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "registers.md": registers.reference,
     "cli.md": cli_page,
     "ops.md": ops_page,
+    "properties.md": prove.page,
 }
 
 

@@ -19,10 +19,12 @@ class Semaphores(Component):
     in the same cycle, it has taken one from each. Where two queues want the same semaphore in one
     cycle the lower queue number goes first. `completed_<queue>` adds one to each signalled
     semaphore, visible in the next cycle, as is `overflow`: a count has passed its maximum. What
-    the counts are after that has no meaning until reset.
+    the counts are after that has no meaning until reset. `maximum` is one less than a power of
+    two, at least 3.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, maximum: int = SEMAPHORE_MAX) -> None:
+        self.maximum = maximum
         members: dict[str, In | Out] = {"overflow": Out(1)}
         for queue in Queue:
             name = queue.name.lower()
@@ -38,7 +40,7 @@ class Semaphores(Component):
         m = Module()
         names = [queue.name.lower() for queue in Queue]
         # one bit more than a legal count needs tells the overflow
-        counts = [Signal(range(2 * SEMAPHORE_MAX), name=f"count_{s}") for s in range(SEMAPHORES)]
+        counts = [Signal(range(2 * self.maximum), name=f"count_{s}") for s in range(SEMAPHORES)]
         available = Signal(SEMAPHORES)
         m.d.comb += available.eq(Cat(count.any() for count in counts))
 

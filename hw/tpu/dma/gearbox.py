@@ -79,7 +79,8 @@ class Unpacker(Component):
             Signal(self.config.bus_bits, name=f"ring{n}", reset_less=True) for n in range(chunks)
         ]
         errors = Signal(chunks, reset_less=True)
-        write, read = Signal(range(chunks)), Signal(range(chunks))
+        write = Signal(range(chunks))
+        read = Signal(range(chunks))
         level = Signal(range(chunks + 1))
         valid = Signal()
         row = Signal(self.rows.payload.shape(), reset_less=True)
@@ -152,7 +153,8 @@ class Packer(Component):
         at = self.slices.payload
         span = _Span(m, self.config, at)
         take, give = Signal(), Signal()
-        write, read = Signal(range(chunks)), Signal(range(chunks))
+        write = Signal(range(chunks))
+        read = Signal(range(chunks))
         reserved, complete = Signal(range(chunks + 1)), Signal(range(chunks + 1))
         m.d.comb += [
             self.slices.ready.eq(reserved + span.touched <= chunks),

@@ -42,8 +42,10 @@ class SegmentGenerator(Component):
         current = Signal(TRANSFER, reset_less=True)
         contiguous = Signal(reset_less=True)
         active = Signal()
-        offset, line_offset = (Signal(WIDE_OFFSET, reset_less=True) for _ in range(2))
-        rows_left, lines_left = (Signal(16, reset_less=True) for _ in range(2))
+        offset = Signal(WIDE_OFFSET, reset_less=True)
+        line_offset = Signal(WIDE_OFFSET, reset_less=True)
+        rows_left = Signal(16, reset_less=True)
+        lines_left = Signal(16, reset_less=True)
         valid = Signal()
         segment = Signal(Segment, reset_less=True)
 

@@ -70,9 +70,12 @@ class RowWalker(Component):
         current = Signal(TRANSFER, reset_less=True)
         contiguous = Signal(reset_less=True)
         active = Signal()
-        row, line_row = (Signal(isa.ROW_BITS, reset_less=True) for _ in range(2))
-        offset, line_offset = (Signal(OFFSET_BITS, reset_less=True) for _ in range(2))
-        rows_left, lines_left = (Signal(16, reset_less=True) for _ in range(2))
+        row = Signal(isa.ROW_BITS, reset_less=True)
+        line_row = Signal(isa.ROW_BITS, reset_less=True)
+        offset = Signal(OFFSET_BITS, reset_less=True)
+        line_offset = Signal(OFFSET_BITS, reset_less=True)
+        rows_left = Signal(16, reset_less=True)
+        lines_left = Signal(16, reset_less=True)
 
         last_row, last, taken = Signal(), Signal(), Signal()
         m.d.comb += [

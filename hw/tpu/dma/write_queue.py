@@ -99,7 +99,8 @@ class WriteQueue(Component):
 
         # Its beats.
         beat = data.View(self.beats.payload.shape(), fifo.r_data)
-        sending, left = Signal(), Signal(8, reset_less=True)
+        sending = Signal()
+        left = Signal(8, reset_less=True)
         sent = Signal()
         m.d.comb += [
             bus.wvalid.eq(sending & fifo.r_rdy),
