@@ -12,7 +12,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from sw.compiler.qdq import Chain, chains, rounded_weights
+from sw.compiler.qdq import rounded_weights
+from sw.compiler.regions import Chain, chains
 from sw.compiler.tpu.specialise import like
 from sw.compiler.tpu.support import FLOAT_SUFFIX, data_input
 from sw.compiler.unit import Unit, rebuild

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hw.tpu import numerics
+from sw.compiler.regions import Chain, Regions, regions
 from sw.compiler.tpu.specialise import like
-from sw.compiler.tpu.support import FLOAT_SUFFIX, LINEAR, VIEWS, data_input, unsupported
+from sw.compiler.tpu.support import FLOAT_SUFFIX, VIEWS, data_input, unsupported
 from sw.compiler.unit import Fallback, Unit
 from sw.graph.build import constant_value
 from sw.graph.device import parse
@@ -30,46 +31,6 @@ Ranges = Mapping[str, tuple[float, float]]
 """Lowest and highest value of a tensor, by its name."""
 
 
-@dataclass(frozen=True)
-class Chain:
-    """A linear op and what its requantisation takes in: `bias` op or None, `end` the last op."""
-
-    linear: Operation
-    bias: Operation | None
-    end: Operation
-
-
-def chains(unit: Unit) -> list[Chain]:
-    """The chains of a frozen unit, in order. Each starts at a linear op with constant weights and
-    follows tensors that have one use."""
-    users: dict[Tensor, list[Operation]] = {}
-    for op in unit.graph.get_operations():
-        for tensor in op.inputs:
-            users.setdefault(tensor, []).append(op)
-    wanted = set(unit.fetches)
-    found = []
-    for op in unit.graph.get_operations():
-        if not _quantisable(op):
-            continue
-        bias, end = None, op
-        while len(users.get(end.outputs[0], ())) == 1 and end.outputs[0] not in wanted:
-            (user,) = users[end.outputs[0]]
-            if user.type in ("relu", "relu6"):
-                end = user
-            elif end is op and user.type in ("add", "bias_add") and _is_bias(user, op):
-                bias = end = user
-            else:
-                break
-        found.append(Chain(op, bias, end))
-    return found
-
-
-def measured(unit: Unit) -> tuple[Tensor, ...]:
-    """The tensors whose ranges `insert_qdq` may ask for."""
-    tensors = [t for c in chains(unit) for t in (c.linear.inputs[0], c.end.outputs[0])]
-    return tuple(dict.fromkeys(tensors))
-
-
 def not_quantised(graph: Graph) -> list[Fallback]:
     """The ops of a quantised graph that stay float on the CPU, with the reason: for people who
     want to know what the TPU does not do."""
@@ -80,39 +41,60 @@ def not_quantised(graph: Graph) -> list[Fallback]:
     ]
 
 
-def _quantisable(op: Operation) -> bool:
-    if op.type not in LINEAR or unsupported(op) is not None:
-        return False
-    weights = constant_value(op.inputs[1])
-    constant_input = constant_value(op.inputs[0]) is not None
-    return weights is not None and not constant_input and not op.attrs.get("transpose_a")
-
-
 def weight_codes(op: Operation) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """int8 weights of a quantisable op, output channels last (a transposed matrix turned), with
-    their scales. Raises `InvalidArgumentError` for weights that are not finite."""
+    their scales: one for each output channel, or for each channel of a depthwise op. Raises
+    `InvalidArgumentError` for weights that are not finite."""
     weights = constant_value(op.inputs[1])
     assert weights is not None
     if op.attrs.get("transpose_b"):
         weights = np.ascontiguousarray(weights.T)
     try:
-        scale = numerics.weight_scales(weights)
+        scale = numerics.weight_scales(weights, _weight_axis(op))
     except ValueError as error:
         raise InvalidArgumentError(f"op {op.where()}: {error}", op) from None
-    return numerics.quantize(weights, scale), scale
+    return numerics.quantize(weights, _spread(op, scale)), scale
 
 
 def rounded_weights(op: Operation) -> NDArray[np.float32]:
     """The real values of `weight_codes`, in the layout of the op's own weights."""
-    real = numerics.dequantize(*weight_codes(op))
+    codes, scale = weight_codes(op)
+    real = numerics.dequantize(codes, _spread(op, scale))
     return real.T if op.attrs.get("transpose_b") else real
 
 
-def _is_bias(op: Operation, linear: Operation) -> bool:
-    vector = op.inputs[1] if data_input(op) is op.inputs[0] else op.inputs[0]
-    value = constant_value(vector)
-    channels = linear.outputs[0].shape[-1:] if linear.outputs[0].shape.rank else None
-    return value is not None and value.shape == channels
+def _weight_axis(op: Operation) -> int:
+    """The axis of the weights along which scales differ."""
+    return -2 if op.type == "depthwise_conv2d" else -1
+
+
+def _spread(op: Operation, scale: NDArray[np.float32]) -> NDArray[np.float32]:
+    return scale[:, None] if op.type == "depthwise_conv2d" else scale
+
+
+def _shared_ranges(unit: Unit, found: Regions, ranges: Ranges) -> Ranges:
+    """The ranges, those of concatenated tensors replaced by one that holds all of them, so that a
+    concatenation need not change a code. Pools and views pass that on to what they read."""
+    groups: dict[Tensor, set[Tensor]] = {}
+
+    def tie(first: Tensor, second: Tensor) -> None:
+        both = groups.get(first, {first}) | groups.get(second, {second})
+        groups.update(dict.fromkeys(both, both))
+
+    joined = {op for op in found.ends if op.type == "concat"}
+    for op in unit.graph.get_operations():
+        if op in joined:
+            for tensor in (*op.inputs, found.ends[op].outputs[0]):
+                tie(op.inputs[0], tensor)
+    for op in reversed(unit.graph.get_operations()):
+        if op.type in ("max_pool", *VIEWS) and op.outputs[0] in groups:
+            tie(op.inputs[0], op.outputs[0])
+    shared = dict(ranges)
+    for tensor, group in groups.items():
+        known = [ranges[item.name] for item in group if item.name in ranges]
+        if known:
+            shared[tensor.name] = min(low for low, _ in known), max(high for _, high in known)
+    return shared
 
 
 def insert_qdq(unit: Unit, ranges: Ranges, device: str) -> Unit:
@@ -143,20 +125,22 @@ class _Inserter:
     stand for them in control edges, `held` the quantised new tensors to scale and zero point."""
 
     def __init__(self, unit: Unit, ranges: Ranges, device: str) -> None:
-        self.unit, self.ranges, self.device = unit, ranges, device
+        self.unit, self.device = unit, device
         self.graph = Graph()
         self.made: dict[Tensor, Tensor] = {}
         self.after: dict[Operation, Operation] = {}
         self.held: dict[Tensor, tuple[np.float32, int]] = {}
         self.entered: dict[Tensor, Tensor] = {}
-        found = chains(unit)
-        self.linear = {chain.linear: chain for chain in found}
-        self.bias = {chain.bias: chain for chain in found if chain.bias is not None}
-        self.ends = {chain.end: chain for chain in found}
-        self.inside = {chain.linear for chain in found} | set(self.bias) | set(self.ends)
-        for chain in found:
-            op = chain.end
-            while op is not chain.linear:
+        self.regions = found = regions(unit)
+        self.ranges = _shared_ranges(unit, found, ranges)
+        self.linear = {chain.linear: chain for chain in found.chains}
+        self.bias = {chain.bias: chain for chain in found.chains if chain.bias is not None}
+        heads = {chain.end: chain.linear for chain in found.chains}
+        heads |= {end: op for op, end in found.ends.items()}
+        self.last = set(heads)
+        self.inside = set(heads) | set(heads.values()) | set(self.bias)
+        for op, head in heads.items():
+            while op is not head:
                 self.inside.add(op)
                 op = data_input(op).op
         self.scales: dict[Chain, np.ndarray] = {}
@@ -180,16 +164,22 @@ class _Inserter:
             self._linear(self.linear[op])
         elif op in self.bias:
             self._close(op, "bias_add", (self.made[data_input(op)], self._bias(op)))
+        elif op in self.regions.ends:
+            entered = tuple(self._enter(tensor)[0] for tensor in op.inputs)
+            self._close(op, op.type, entered)
         elif op in self.inside:
             self._close(op, op.type, (self.made[op.inputs[0]],))
+        elif op in self.regions.mapped:
+            inputs = tuple(self.made[tensor] for tensor in op.inputs)
+            self.made[op.outputs[0]] = self._put(op, op.type, inputs, op.attrs)
         else:
             inputs = tuple(self.made[tensor] for tensor in op.inputs)
-            source = self.held.get(inputs[0]) if inputs else None
-            if source is not None and op.type == "max_pool":
-                self._requantised(
-                    op, self._put(op, op.type, inputs, op.attrs, FLOAT_SUFFIX), source
-                )
+            if op.type == "max_pool" and op.inputs[0] in self.regions.held:
+                image, parameters = self._enter(op.inputs[0])
+                real = self._put(op, op.type, (image,), op.attrs, FLOAT_SUFFIX)
+                self._requantised(op, real, parameters)
                 return
+            source = self.held.get(inputs[0]) if inputs else None
             copy = self.graph.copy_op(op, inputs, self._controls(op))
             self.after[op] = copy
             self.made.update(zip(op.outputs, copy.outputs, strict=True))
@@ -217,14 +207,16 @@ class _Inserter:
         x, parameters = self._enter(op.inputs[0])
         attrs = {k: v for k, v in op.attrs.items() if not k.startswith("transpose_")}
         codes, scale = weight_codes(op)
-        self.scales[chain] = parameters[0] * scale
+        several = op.inputs[1].shape.sizes()[3] if op.type == "depthwise_conv2d" else 1
+        self.scales[chain] = parameters[0] * np.repeat(scale, several)
         name = op.inputs[1].op.name
         quantised = (
             self._constant(codes, f"{name}/quantized"),
             self._constant(scale, f"{name}/scale"),
             self._constant(np.zeros((), np.int8), f"{name}/zero_point"),
         )
-        w = self._put(op.inputs[1].op, "dequantize_linear", quantised, {}, "/dequantize")
+        axis = {"axis": _weight_axis(op)}
+        w = self._put(op.inputs[1].op, "dequantize_linear", quantised, axis, "/dequantize")
         self._close(op, op.type, (x, w), attrs)
 
     def _bias(self, op: Operation) -> Tensor:
@@ -247,7 +239,7 @@ class _Inserter:
     ) -> None:
         """An op of a chain; the last one is requantised."""
         given = (op.attrs if kind == op.type else {}) if attrs is None else attrs
-        if op not in self.ends:
+        if op not in self.last:
             self.made[op.outputs[0]] = self._put(op, kind, inputs, given)
             return
         real = self._put(op, kind, inputs, given, FLOAT_SUFFIX)

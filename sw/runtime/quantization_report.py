@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sw.compiler.qdq import chains
+from sw.compiler.regions import chains
 from sw.compiler.unit import Unit
 from sw.graph.errors import InvalidArgumentError
 from sw.graph.graph import Graph

@@ -14,7 +14,8 @@ from sw.compiler.correct import correct_biases, measure_shifts
 from sw.compiler.equalise import boundaries, channel_peaks, equalise
 from sw.compiler.freeze import freeze
 from sw.compiler.prune import prune
-from sw.compiler.qdq import Ranges, insert_qdq, measured
+from sw.compiler.qdq import Ranges, insert_qdq
+from sw.compiler.regions import regions
 from sw.compiler.unit import Unit, rebuild
 from sw.graph.device import parse
 from sw.graph.errors import InvalidArgumentError
@@ -102,7 +103,7 @@ def calibrate(
 ) -> Ranges:
     """The range of every tensor that quantisation needs, over all `feeds` (by tensor name), with
     every op on the CPU."""
-    names = [tensor.name for tensor in measured(unit)]
+    names = [tensor.name for tensor in regions(unit).measured()]
     seen = {name: Histogram() for name in names}
     for values in observe(_on_cpu(unit).graph, names, feeds):
         for name, value in values.items():

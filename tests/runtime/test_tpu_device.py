@@ -192,7 +192,7 @@ def test_scopes_mix_and_values_cross_once(rng: np.random.Generator) -> None:
     assert len(metadata.transfers) == len(set(metadata.transfers)) == 4
     reasons = {item.name: item.reason for item in session.fallback}
     assert "no tanh" in reasons["bend"] and "only behind" in reasons["lonely"]
-    assert "vectors (biases) only" in reasons["add"]
+    assert "quantised tensors only" in reasons["add"]
     assert len(session.fallback) == 3
 
 

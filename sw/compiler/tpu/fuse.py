@@ -1,7 +1,7 @@
 """Fuse: find what one requantisation on the chip closes.
 
-A `Group` is a linear op on a quantised input, its bias, clamps and pools, up to the quantize op
-whose scale the chip requantises to. Clamping and taking maxima commute with quantising, because
+A `Group` is an op on quantised inputs, its bias, clamps and pools, up to the quantize op whose
+scale the chip requantises to. Clamping and taking maxima commute with quantising, because
 both are monotonic, so the int8 result is that of the quantised operators one by one.
 """
 
@@ -14,11 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.tpu import numerics
-from sw.compiler.tpu.support import LINEAR
+from sw.compiler.tpu.support import LINEAR, vector_reason
+from sw.compiler.tpu.tables import evaluate, map_to
 from sw.graph.build import constant_value
 from sw.graph.graph import Graph
 from sw.graph.operation import Operation
 from sw.graph.tensor import Tensor
+
+WEIGHTED = (*LINEAR, "depthwise_conv2d")
+ROOTS = (*WEIGHTED, "avg_pool", "add", "concat")
+"""Ops that begin a group."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +45,26 @@ class Weights:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """`linear` is None where pools and views stand alone between dequantize and quantize."""
+    """Work on int8 `sources` up to a quantize op, in this order: `root`, the op that the sources
+    feed (a linear or windowed one, an addition, a concatenation; None if there is none), `bias`,
+    `clamps` and `pools` by their ops, then `table` (only where there is no root). `start` is the
+    float tensor that the first op reads."""
 
-    source: Scaled
-    linear: Operation | None
+    sources: tuple[Scaled, ...]
+    root: Operation | None
     bias: Tensor | None
     clamps: tuple[str, ...]
     pools: tuple[Operation, ...]
     quantise: Operation
+    start: Tensor
+    table: NDArray[np.int8] | None = None
+    mapped: frozenset[Operation] = frozenset()
+    """The ops that the table stands for."""
+
+    @property
+    def source(self) -> Scaled:
+        """The first source."""
+        return self.sources[0]
 
 
 def parameters(op: Operation) -> tuple[float, int] | None:
@@ -86,24 +103,33 @@ def round_trip(op: Operation) -> Scaled | None:
 
 
 def weights_of(op: Operation) -> Weights | None:
-    """The constant weights of a linear op, quantised here if the graph did not; None if they are
-    known only at run time or quantised in a way that the core does not multiply."""
+    """The constant weights of a linear or depthwise op, quantised here if the graph did not; None
+    if they are known only at run time or quantised in a way that the core does not multiply."""
     value = constant_value(op.inputs[1])
     if value is not None:
         if not np.isfinite(value).all():
             return None
-        scale = numerics.weight_scales(value)
-        return Weights(numerics.quantize(value, scale), scale)
+        kept = value.reshape(*value.shape[:2], -1) if op.type == "depthwise_conv2d" else value
+        scale = numerics.weight_scales(kept)
+        return Weights(numerics.quantize(kept, scale).reshape(value.shape), scale)
     source = op.inputs[1].op
     if source.type != "dequantize_linear":
         return None
     codes, scales, zero = (constant_value(tensor) for tensor in source.inputs)
     if codes is None or scales is None or zero is None or codes.dtype != np.int8 or zero.any():
         return None
-    if scales.size != 1 and source.attrs["axis"] not in (-1, codes.ndim - 1):
+    scales, axis = scales.astype(np.float32).ravel(), source.attrs["axis"] % codes.ndim
+    shape = codes.shape[-1:]
+    if op.type == "depthwise_conv2d":
+        shape = (codes.shape[2] * codes.shape[3],)
+        if scales.size != 1 and axis == 2:
+            scales = np.repeat(scales, codes.shape[3])
+        elif scales.size != 1:
+            scales = np.tile(scales, codes.shape[2])
+        axis = codes.ndim - 1 if axis == 2 else axis
+    if scales.size != 1 and axis != codes.ndim - 1:
         return None
-    scale = np.broadcast_to(scales.astype(np.float32).ravel(), codes.shape[-1:])
-    return Weights(codes, np.ascontiguousarray(scale))
+    return Weights(codes, np.ascontiguousarray(np.broadcast_to(scales, shape)))
 
 
 def fuse(graph: Graph) -> dict[Operation, Group]:
@@ -124,7 +150,7 @@ def _group(quantise: Operation, uses: Counter[Tensor]) -> Group | None:
     pools: list[Operation] = []
     bias = None
     tensor = quantise.inputs[0]
-    while uses[tensor] == 1 and tensor.op.type not in LINEAR:
+    while uses[tensor] == 1 and tensor.op.type not in ROOTS:
         op = tensor.op
         if op.type in ("relu", "relu6") and bias is None:
             clamps.append(op.type)
@@ -135,20 +161,67 @@ def _group(quantise: Operation, uses: Counter[Tensor]) -> Group | None:
         elif op.type != "reshape":
             break
         tensor = op.inputs[0]
-    op, pools = tensor.op, pools[::-1]
-    if op.type in LINEAR and uses[tensor] == 1:
-        source = scaled(op.inputs[0])
-        known = weights_of(op) is not None and (bias is None or bias_codes(bias) is not None)
-        if bias is not None and bias.shape != tensor.shape[-1:]:
+    root, pools = tensor.op, pools[::-1]
+    if root.type in ROOTS and uses[tensor] == 1:
+        sources = _sources(root, quantise)
+        if sources is None and root.type == "add":
+            return _mapped(quantise, pools, uses)
+        if sources is None or not _shapes_fit(tensor, pools):
             return None
-        if source is None or not known or not _shapes_fit(tensor, pools):
+        if bias is not None and (
+            root.type not in WEIGHTED or bias.shape != tensor.shape[-1:] or bias_codes(bias) is None
+        ):
             return None
-        return Group(source, op, bias, tuple(clamps), tuple(pools), quantise)
-    source = scaled(tensor)
-    alone = pools and not clamps and bias is None
-    if source is None or not alone or parameters(quantise) != (source.scale, source.zero_point):
+        start = root.inputs[0]
+        return Group(sources, root, bias, tuple(clamps), tuple(pools), quantise, start)
+    return _mapped(quantise, pools, uses)
+
+
+def _sources(root: Operation, quantise: Operation) -> tuple[Scaled, ...] | None:
+    """The int8 tensors that a root computes with; None if it cannot be done exactly."""
+    operands = root.inputs[:1] if root.type in WEIGHTED else root.inputs
+    found = [scaled(tensor) for tensor in operands]
+    sources = tuple(item for item in found if item is not None)
+    target = parameters(quantise)
+    if len(sources) < len(found) or target is None:
         return None
-    return Group(source, None, None, (), tuple(pools), quantise)
+    if root.type in WEIGHTED and weights_of(root) is None:
+        return None
+    if root.type not in LINEAR and vector_reason(root) is not None:
+        return None
+    if root.type == "add":
+        scales = (sources[0].scale, sources[1].scale, target[0])
+        zeros = (sources[0].zero_point, sources[1].zero_point, target[1])
+        try:
+            numerics.add_constants(scales, zeros)
+        except ValueError:
+            return None
+    return sources
+
+
+def _mapped(quantise: Operation, pools: list[Operation], uses: Counter[Tensor]) -> Group | None:
+    """A group without a root: pools, or ops that a table stands for, or only other scales."""
+    target, found = parameters(quantise), map_to(quantise.inputs[0])
+    if found is None or target is None:
+        return None
+    first = pools[0].inputs[0] if pools else found.start
+    source = scaled(first)
+    if source is None or 0 in first.shape.sizes() or first.shape.rank == 0:
+        return None
+    if pools and (found.start is not pools[-1].outputs[0] or not _shapes_fit(first, pools)):
+        return None
+    if any(uses[pool.outputs[0]] != 1 for pool in pools):
+        return None
+    given = source.scale, source.zero_point
+    table = None
+    if found.ops or given != target:
+        table = evaluate(found, given, target)
+        if table is None or table.ndim == 2 and table.shape[1] != first.shape.sizes()[-1]:
+            return None
+    elif not pools:
+        return None
+    ops = frozenset(found.ops)
+    return Group((source,), None, None, (), tuple(pools), quantise, first, table, ops)
 
 
 def _shapes_fit(tensor: Tensor, pools: list[Operation]) -> bool:

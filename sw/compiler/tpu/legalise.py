@@ -1,9 +1,9 @@
 """Legalise: say everything with few ops.
 
-Afterwards a partition holds `conv2d`, `matmul` (without transposes), `bias_add`, `relu`, `relu6`,
-`max_pool`, `reshape`, `transpose`, `quantize_linear` and `dequantize_linear` only, beside its
-constants and its borders. A quantised op becomes its QDQ form: float op between dequantize and
-quantize.
+Afterwards there is one op for each thing that can be said in several ways: `matmul` (without
+transposes), `bias_add` for an addition of one value per channel, `reshape` for every view,
+`avg_pool` for every mean of windows. A quantised op becomes its QDQ form: float op between
+dequantize and quantize.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from sw.compiler.tpu.fuse import scaled
 from sw.compiler.tpu.specialise import like
 from sw.compiler.tpu.support import VIEWS
 from sw.graph.build import constant_value
@@ -60,11 +61,31 @@ def _view(graph: Graph, op: Operation, inputs: tuple[Tensor, ...]) -> Tensor:
 
 def _add(graph: Graph, op: Operation, inputs: tuple[Tensor, ...]) -> Tensor:
     x, vector = inputs if inputs[1].shape.rank == 1 else inputs[::-1]
+    if vector.shape.rank != 1 or x.shape.rank == 1:
+        return like(graph, op, "add", inputs, {}).outputs[0]
     if vector.shape.dims != x.shape.dims[-1:] if x.shape.dims else True:
         raise InvalidArgumentError(
             f"op {op.where()}: {vector.shape} is not one value per channel of {x.shape}", op
         )
     return like(graph, op, "bias_add", (x, vector), {}).outputs[0]
+
+
+def _mean(graph: Graph, op: Operation, inputs: tuple[Tensor, ...]) -> Tensor:
+    source, axes = inputs[0], op.attrs["axis"]
+    sides = source.shape.sizes()[1:3]
+    if (
+        scaled(source) is None
+        or source.shape.rank != 4
+        or axes is None
+        or sorted(a % 4 for a in axes) != [1, 2]
+    ):
+        return like(graph, op, op.type, inputs, op.attrs).outputs[0]
+    attrs = {"ksize": sides, "strides": (1, 1), "padding": "VALID"}
+    mean = like(graph, op, "avg_pool", (source,), attrs)
+    if op.attrs["keepdims"]:
+        return mean.outputs[0]
+    sizes = graph.convert(np.asarray(op.outputs[0].shape.sizes(), np.int64), name=f"{op.name}/s/")
+    return like(graph, op, "reshape", (mean.outputs[0], sizes), {}, f"{op.name}/view").outputs[0]
 
 
 def _matmul(graph: Graph, op: Operation, inputs: tuple[Tensor, ...]) -> Tensor:
@@ -110,6 +131,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(VIEWS, _view),
     "add": _add,
     "matmul": _matmul,
+    "reduce_mean": _mean,
     "qlinear_conv": _qlinear,
     "qlinear_matmul": _qlinear,
 }

@@ -19,8 +19,11 @@ from sw.compiler.tpu.layers import (
     MOST_STEP,
     Activation,
     CompileError,
+    Concat,
     Convolution,
+    Epilogue,
     Layer,
+    Pointwise,
     Shape,
     Worker,
     result_size,
@@ -29,6 +32,9 @@ from sw.compiler.tpu.legalise import legalise
 from sw.compiler.tpu.network import Network
 from sw.compiler.tpu.quantise import (
     accumulated,
+    average,
+    clamp,
+    depthwise,
     geometry,
     parameters,
     pool,
@@ -39,6 +45,7 @@ from sw.compiler.tpu.specialise import SOURCES, specialise
 from sw.compiler.tpu.steps import DynamicStep, HostStep, Lowered, NetworkStep, Result, Step
 from sw.compiler.tpu.steps import render as render_steps
 from sw.compiler.tpu.support import LINEAR, original_name
+from sw.compiler.tpu.tables import Map, evaluate
 from sw.compiler.unit import Unit, render
 from sw.graph.graph import Graph
 from sw.graph.operation import Operation
@@ -61,7 +68,7 @@ def lower(graph: Graph, shapes: Mapping[str, tuple[int, ...]], dump: Dump | None
         dump("legalise", render(Unit(graph)))
     groups = fuse(graph)
     if dump:
-        text = (f"{op.name} closes {g.linear or g.pools[0]}" for op, g in groups.items())
+        text = (f"{op.name} closes {g.root or g.start.op}" for op, g in groups.items())
         dump("fuse", "\n".join(text))
     lowered = _Lowering(graph, groups).finish()
     if dump:
@@ -112,12 +119,13 @@ class _Lowering:
         self.host: dict[int, list[Step]] = {}
         self.programs: dict[int, _Program] = {}
         for group in groups.values():
+            self.absorbed |= group.mapped
             op = group.quantise.inputs[0].op
-            while op is not group.linear and op.type != "dequantize_linear":
+            while group.table is None and op is not group.root and op is not group.start.op:
                 self.absorbed.add(op)
                 op = op.inputs[0].op
-            if group.linear is not None:
-                self.absorbed.add(group.linear)
+            if group.root is not None:
+                self.absorbed.add(group.root)
 
     def finish(self) -> Lowered:
         """Visit every op; what only the chip needs (dequantised weights) is never computed."""
@@ -201,23 +209,96 @@ class _Lowering:
         target = parameters(group.quantise)
         assert target is not None
         result = group.quantise.outputs[0].name
-        if group.linear is None:
-            first = group.pools[0]
-            shape = first.inputs[0].shape.sizes()
-            stage, activation = self._activation(group.source, shape, exact=True)
+        closed = result if not group.pools else None
+        if group.root is None:
+            stage, activation = self._mapped(group, result)
+        elif group.root.type in LINEAR:
+            stage, plain = self._layer(group.root, group.source, required_weights(group.root))
+            activation = self._close(stage, group, requantised(group, plain), closed)
+        elif group.root.type == "depthwise_conv2d":
+            image = group.start.shape.sizes()
+            stage, activation = self._activation(group.source, image, exact=True)
+            made = depthwise(group.root, image, activation.name)
+            activation = self._close(stage, group, requantised(group, made), closed)
+        elif group.root.type == "avg_pool":
+            image = group.start.shape.sizes()
+            stage, activation = self._activation(group.source, image, exact=True)
+            mean = average(group, activation, closed or group.root.outputs[0].name)
+            activation = self._close(stage, group, mean, closed)
         else:
-            op = group.linear
-            stage, layer = self._layer(op, group.source, required_weights(op))
-            layer = requantised(group, layer)
-            if not group.pools:
-                layer = replace(layer, output=result)
-            activation = self._add(self.programs[stage], layer, op, *target)
+            stage, activation = self._joined(group, group.root, closed)
         program = self.programs[stage]
-        for op in group.pools:
+        for op in group.pools if group.root is not None else ():
             name = result if op is group.pools[-1] else op.outputs[0].name
-            layer_of_pool = pool(op, activation.shape, activation.name, name)
-            activation = self._add(program, layer_of_pool, op, *target)
+            layer = pool(op, activation.shape, activation.name, name)
+            activation = self._add(program, layer, op, *target)
         self.held[group.quantise.outputs[0]] = _Held(stage, activation)
+
+    def _close(self, stage: int, group: Group, layer: Worker, closed: str | None) -> Activation:
+        """Add the layer of a group's root, whose output is the group's if it is `closed`."""
+        target = parameters(group.quantise)
+        assert group.root is not None and target is not None
+        named = replace(layer, output=closed or group.root.outputs[0].name)
+        return self._add(self.programs[stage], named, group.root, *target)
+
+    def _mapped(self, group: Group, result: str) -> tuple[int, Activation]:
+        """Pools at the scale of their source, then a table."""
+        image = group.start.shape.sizes()
+        stage, activation = self._activation(group.source, image, exact=bool(group.pools))
+        program, own = self.programs[stage], (group.source.scale, group.source.zero_point)
+        for op in group.pools:
+            last = op is group.pools[-1] and group.table is None
+            name = result if last else op.outputs[0].name
+            layer = pool(op, activation.shape, activation.name, name)
+            activation = self._add(program, layer, op, *own)
+        if group.table is not None:
+            op = group.quantise.inputs[0].op
+            if op.type in ("dequantize_linear", "reshape"):  # only the scale changes
+                op = group.quantise
+            epilogue = Epilogue(own, table=group.table)
+            mapped = Pointwise(original_name(op), activation.name, result, epilogue)
+            target = parameters(group.quantise)
+            assert target is not None
+            activation = self._add(program, mapped, op, *target)
+        return stage, activation
+
+    def _joined(self, group: Group, op: Operation, closed: str | None) -> tuple[int, Activation]:
+        """An addition or a concatenation."""
+        target = parameters(group.quantise)
+        assert target is not None
+        shapes = [tensor.shape.sizes() for tensor in op.inputs]
+        stage, items = self._activations(group.sources, shapes)
+        program, name = self.programs[stage], original_name(op)
+        low, high = clamp(group.clamps, *target)
+        result = closed or op.outputs[0].name
+        if op.type == "add":
+            first, second = items
+            epilogue = Epilogue((first.scale, first.zero_point), second.name, False, target)
+            layer: Layer = Pointwise(name, first.name, result, epilogue, low, high)
+            return stage, self._add(program, layer, op, *target)
+        clamped = bool(group.clamps)
+        same = [self._rescaled(program, op, item, target) for item in items]
+        joined = f"{result}/joined" if clamped else result
+        layer = Concat(name, tuple(item.name for item in same), joined)
+        made = self._add(program, layer, op, *target)
+        if clamped:
+            layer = Pointwise(f"{name}/clamp", joined, result, Epilogue(target), low, high)
+            made = self._add(program, layer, op, *target)
+        return stage, made
+
+    def _rescaled(
+        self, program: _Program, op: Operation, item: Activation, target: tuple[float, int]
+    ) -> Activation:
+        """An operand of a concatenation at the scale of its result."""
+        given = item.scale, item.zero_point
+        if given == target:
+            return item
+        name = f"{item.name}/{target[0]!r}/{target[1]}"
+        if name in program.activations:
+            return program.activations[name]
+        table = evaluate(Map(op.inputs[0], op.inputs[0], ()), given, target)
+        layer = Pointwise(name, item.name, name, Epilogue(given, table=table))
+        return self._add(program, layer, op, *target)
 
     def _layer(self, op: Operation, source: Scaled, weights: Weights) -> tuple[int, Convolution]:
         """The stage and the layer of a linear op, with its codes and geometry only."""
@@ -237,20 +318,69 @@ class _Lowering:
 
     @staticmethod
     def _add(
-        program: _Program, layer: Worker, op: Operation, scale: float, zero_point: int
+        program: _Program, layer: Layer, op: Operation, scale: float, zero_point: int
     ) -> Activation:
         """Put a layer at the end of a program; the activation that it makes."""
-        x = program.activations[layer.input].shape
-        axes = zip(x[1:3], layer.kernel, layer.strides, layer.dilations, layer.padding, strict=True)
-        sizes = [result_size(*axis) for axis in axes]
-        channels = layer.weights.shape[3] if isinstance(layer, Convolution) else x[3]
-        made = Activation(layer.output, (x[0], sizes[0], sizes[1], channels), scale, zero_point)
+        x = program.activations[layer.inputs[0]].shape
+        shape: Shape
+        if isinstance(layer, Concat):
+            channels = sum(program.activations[name].shape[3] for name in layer.sources)
+            shape = (*x[:3], channels)
+        else:
+            axes = zip(
+                x[1:3], layer.kernel, layer.strides, layer.dilations, layer.padding, strict=True
+            )
+            sizes = [result_size(*axis) for axis in axes]
+            channels = layer.weights.shape[3] if isinstance(layer, Convolution) else x[3]
+            shape = (x[0], sizes[0], sizes[1], channels)
+        made = Activation(layer.output, shape, scale, zero_point)
         program.activations[made.name] = made
         program.layers.append(layer)
         program.ops.append(op)
         return made
 
     # --- activations ----------------------------------------------------------------------------
+
+    def _activations(
+        self, sources: tuple[Scaled, ...], logical: list[tuple[int, ...]]
+    ) -> tuple[int, list[Activation]]:
+        """Several activations of one shape (channels aside) in the program of one stage: that of
+        the last of them, to which the host brings the others."""
+        held = [self.held.get(source.tensor) for source in sources]
+        stages = [
+            self._value(source.tensor) + 1 if item is None else item.stage
+            for source, item in zip(sources, held, strict=True)
+        ]
+        stage = max(stages)
+        form = next(
+            (item.activation.shape[:3] for item in held if item and item.stage == stage), None
+        )
+        found = []
+        for source, item, sizes in zip(sources, held, logical, strict=True):
+            if item is not None and item.stage == stage:
+                activation = item.activation
+                same = (activation.scale, activation.zero_point) == (
+                    source.scale,
+                    source.zero_point,
+                )
+                if same and activation.shape == (*(form or ()), sizes[-1]):
+                    found.append(activation)
+                    continue
+                stage = item.stage + 2
+                return self._brought(sources, logical, stage)
+            shape = (*(form or _form(sizes)), sizes[-1])
+            found.append(self._input(source, stage, shape))
+        return stage, found
+
+    def _brought(
+        self, sources: tuple[Scaled, ...], logical: list[tuple[int, ...]], stage: int
+    ) -> tuple[int, list[Activation]]:
+        """The same with every one of them through the host, which gives them one shape."""
+        stage = max(stage, *(self._value(source.tensor) + 1 for source in sources))
+        return stage, [
+            self._input(source, stage, (*_form(sizes), sizes[-1]))
+            for source, sizes in zip(sources, logical, strict=True)
+        ]
 
     def _activation(
         self, source: Scaled, logical: tuple[int, ...], exact: bool
@@ -267,10 +397,15 @@ class _Lowering:
             if same and _readable(item.shape, logical, exact):
                 return held.stage, item
         stage = self._value(source.tensor) + 1
-        program = self.programs.setdefault(stage, _Program())
         shape: Shape = (1, 1, int(np.prod(logical[:-1])), logical[-1])
         if exact:
             shape = (logical[0], logical[1], logical[2], logical[3])
+        return stage, self._input(source, stage, shape)
+
+    def _input(self, source: Scaled, stage: int, shape: Shape) -> Activation:
+        """A value of the host as an input of the program of a stage."""
+        self._value(source.tensor)
+        program = self.programs.setdefault(stage, _Program())
         name = source.tensor.name
         taken = program.activations.get(name)
         wanted = Activation(name, shape, source.scale, source.zero_point)
@@ -279,7 +414,14 @@ class _Lowering:
             wanted = Activation(name, shape, source.scale, source.zero_point)
         program.activations[name] = wanted
         program.inputs[name] = source.tensor.name
-        return stage, wanted
+        return wanted
+
+
+def _form(logical: tuple[int, ...]) -> tuple[int, int, int]:
+    """Images, rows and columns of a tensor whose last axis is channels."""
+    if len(logical) == 4:
+        return logical[0], logical[1], logical[2]
+    return 1, 1, int(np.prod(logical[:-1]))
 
 
 def _readable(shape: Shape, logical: tuple[int, ...], exact: bool) -> bool:

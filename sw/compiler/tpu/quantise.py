@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hw.tpu import numerics
 from sw.compiler.tpu.fuse import Group, Scaled, Weights, bias_codes, parameters, weights_of
-from sw.compiler.tpu.layers import Convolution, MaxPool
+from sw.compiler.tpu.layers import Activation, Convolution, Depthwise, MaxPool, average_pool
 from sw.compiler.tpu.support import original_name
 from sw.graph.errors import InvalidArgumentError
 from sw.graph.operation import Operation
 from sw.graph.ops.windows import Window
 from sw.graph.tensor import Tensor
 
+L = TypeVar("L", bound=Convolution | Depthwise)
 _INT32 = np.iinfo(np.int32)
 
 
@@ -28,7 +29,7 @@ def geometry(op: Operation, image: tuple[int, ...], kernel: tuple[int, int]) -> 
         "strides": op.attrs["strides"],
         "padding": (window.pads(0, image[1]), window.pads(1, image[2])),
     }
-    return found if op.type == "max_pool" else {**found, "dilations": dilations}
+    return found if op.type.endswith("pool") else {**found, "dilations": dilations}
 
 
 def required_weights(op: Operation) -> Weights:
@@ -60,22 +61,54 @@ def clamp(clamps: tuple[str, ...], scale: float, zero_point: int) -> tuple[int, 
     return low, high
 
 
-def requantised(group: Group, layer: Convolution) -> Convolution:
+def requantised(group: Group, layer: L) -> L:
     """`layer` (codes and geometry) with the bias, scale and clamp of its group."""
-    assert group.linear is not None
-    target = parameters(group.quantise)
-    assert target is not None
-    weights = required_weights(group.linear)
+    root, target = group.root, parameters(group.quantise)
+    assert root is not None and target is not None
+    weights = required_weights(root)
     try:
         scale = numerics.effective_scale(group.source.scale, weights.scale, target[0])
     except ValueError as error:
-        where = group.linear.where()
-        raise InvalidArgumentError(f"op {where}: {error}", group.linear) from None
+        raise InvalidArgumentError(f"op {root.where()}: {error}", root) from None
     bias = None
     if group.bias is not None:
         bias = bias_at(group.bias, np.float32(group.source.scale) * weights.scale)
     low, high = clamp(group.clamps, *target)
     return replace(layer, bias=bias, scale=scale, low=low, high=high)
+
+
+def dense(codes: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Depthwise weights `[kh, kw, c, m]` as those of a convolution `[kh, kw, c, c * m]`."""
+    kh, kw, channels, several = codes.shape
+    full = np.zeros((kh, kw, channels, channels, several), np.int8)
+    every = np.arange(channels)
+    full[:, :, every, every] = codes
+    return full.reshape(kh, kw, channels, -1)
+
+
+def depthwise(op: Operation, image: tuple[int, ...], source: str) -> Convolution | Depthwise:
+    """A depthwise op's codes and geometry; as a convolution where the vector unit cannot."""
+    codes = required_weights(op).codes
+    found = geometry(op, image, (codes.shape[0], codes.shape[1]))
+    names = original_name(op), source, op.outputs[0].name
+    if codes.shape[3] != 1 or found["dilations"] != (1, 1):
+        return Convolution(*names, dense(codes), **found)
+    del found["dilations"]
+    return Depthwise(*names, codes[..., 0], np.ones(codes.shape[2], np.float32), **found)
+
+
+def average(group: Group, source: Activation, result: str) -> Depthwise:
+    """A mean over windows as a layer."""
+    op, target = group.root, parameters(group.quantise)
+    assert op is not None and target is not None
+    found = geometry(op, source.shape, op.attrs["ksize"])
+    made = Activation(result, source.shape, *target)
+    low, high = clamp(group.clamps, *target)
+    try:
+        layer = average_pool(original_name(op), source, made, op.attrs["ksize"], **found)
+    except ValueError as error:
+        raise InvalidArgumentError(f"op {op.where()}: {error}", op) from None
+    return replace(layer, low=low, high=high)
 
 
 def accumulated(

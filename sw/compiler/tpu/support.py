@@ -1,7 +1,8 @@
 """Which ops the TPU takes, and why not the others, in words for the user.
 
 A matrix product or a convolution stands alone. Bias, activation and pooling come along behind
-one, never by themselves: they cost the host nothing but the way to the TPU and back.
+one, never by themselves: they cost the host nothing but the way to the TPU and back. Other work is
+taken where its operands are quantised: the vector unit computes with int8 only.
 """
 
 from __future__ import annotations
@@ -11,12 +12,25 @@ from sw.graph.build import constant_value
 from sw.graph.device import parse
 from sw.graph.dtypes import float32, int8, int32
 from sw.graph.operation import Operation
+from sw.graph.ops.windows import Window
 from sw.graph.tensor import Tensor
 
 LINEAR = ("matmul", "conv2d")
 VIEWS = ("identity", "stop_gradient", "reshape", "squeeze", "expand_dims")
 EPILOGUE = ("bias_add", "add", "relu", "relu6", "max_pool")
 BORDER = ("quantize_linear", "dequantize_linear")
+WINDOWED = ("depthwise_conv2d", "avg_pool", "reduce_mean")
+"""Sums over windows of quantised images, by the vector unit."""
+JOINED = ("add", "concat")
+"""Of quantised tensors."""
+UNARY = (
+    "abs", "atan", "ceil", "cos", "elu", "erf", "exp", "expm1", "floor", "gelu", "log", "log1p",
+    "neg", "reciprocal", "relu", "relu6", "rint", "round", "rsqrt", "sigmoid", "sign", "sin",
+    "softplus", "softsign", "sqrt", "square", "tan", "tanh",
+)  # fmt: skip
+BINARY = ("add", "bias_add", "sub", "mul", "div", "maximum", "minimum", "pow")
+"""With `UNARY`, what becomes a table of 256 results, if the other operand is a constant that is
+the same for all positions."""
 FLOAT_SUFFIX = "/float"
 """Ends the name of an op whose own name its dequantised result has taken over."""
 QLINEAR = ("qlinear_conv", "qlinear_matmul")
@@ -34,6 +48,13 @@ def unsupported(op: Operation) -> str | None:
         if op.type == "reshape" and constant_value(op.inputs[1]) is None:
             return "the TPU takes a reshape only to a shape that is known when the graph is built"
         return None
+    if op.type in WINDOWED or op.type == "concat" or op.type == "add" and not _vector_add(op):
+        return _vector(op)
+    if op.type in EPILOGUE and _epilogue(op) is None:
+        return None
+    if op.type in UNARY + BINARY:
+        reason = _tabled(op)
+        return _epilogue(op) if reason and op.type in EPILOGUE else reason
     if op.type in EPILOGUE:
         return _epilogue(op)
     return f"the TPU has no {op.type}"
@@ -70,6 +91,7 @@ def _linear(op: Operation) -> str | None:
 def _geometry(op: Operation, kernel: Tensor) -> str | None:
     sizes = [
         ("kernel", (kernel.shape.dims or ())[:2] if "conv" in op.type else ()),
+        ("window", op.attrs.get("ksize", ())),
         ("strides", op.attrs.get("strides", ())),
         ("dilations", op.attrs.get("dilations", ())),
     ]
@@ -103,11 +125,116 @@ def _epilogue(op: Operation) -> str | None:
     return None
 
 
+def _vector_add(op: Operation) -> bool:
+    """Whether an add is of a vector, or of a constant."""
+    ranks = [tensor.shape.rank for tensor in op.inputs]
+    return 1 in ranks or any(constant_value(tensor) is not None for tensor in op.inputs)
+
+
+def table_operands(op: Operation) -> tuple[Tensor, ...] | None:
+    """The inputs of a `UNARY` or `BINARY` op that are not constants; None if a constant is not
+    one value for each channel at most, or if a tensor is broadcast."""
+    if op.type not in UNARY + BINARY:
+        return None
+    shape = op.outputs[0].shape
+    for tensor in op.inputs:
+        value = constant_value(tensor)
+        if value is None and tensor.shape != shape:
+            return None
+        if value is not None and value.size not in (1, *value.shape[-1:]):
+            return None
+    return tuple(tensor for tensor in op.inputs if constant_value(tensor) is None)
+
+
+def table_source(tensor: Tensor) -> Tensor | None:
+    """The one tensor, of whatever op, from which ops that a table can stand for make `tensor`;
+    views on the way do not count. None if there are several."""
+    found: dict[Tensor, None] = {}
+    seen, left = set(), [tensor]
+    while left:
+        item = left.pop()
+        if item in seen:
+            continue
+        seen.add(item)
+        operands = table_operands(item.op)
+        if item.op.type in VIEWS:
+            left.append(item.op.inputs[0])
+        elif operands:
+            left += operands
+        else:
+            found[item] = None
+    return next(iter(found)) if len(found) == 1 else None
+
+
+def vector_reason(op: Operation) -> str | None:
+    """Why the vector unit does not do a `WINDOWED` or `JOINED` op, were its operands quantised."""
+    shapes = [tensor.shape for tensor in op.inputs]
+    if op.type == "add" and (shapes[0] != shapes[1] or shapes[0].rank in (None, 0)):
+        return f"the TPU adds tensors of one shape or a vector, not {shapes[0]} and {shapes[1]}"
+    if op.type == "concat":
+        rank = shapes[0].rank
+        return "the TPU joins channels only" if op.attrs["axis"] % (rank or 1) + 1 != rank else None
+    if op.type == "add":
+        return None
+    if shapes[0].rank != 4:
+        return f"the TPU takes {op.type} of images only"
+    if op.type == "depthwise_conv2d":
+        return _geometry(op, op.inputs[1])
+    sides = (shapes[0].dims or ())[1:3]
+    if op.type == "reduce_mean":
+        axes = op.attrs["axis"]
+        if axes is None or sorted(axis % 4 for axis in axes) != [1, 2]:
+            return "the TPU takes means over rows and columns only"
+        if any(side is None or side > MOST_STEP for side in sides):
+            return f"window {sides}: the TPU's instructions hold {MOST_STEP} at most"
+        return None
+    if op.attrs["padding"] != "VALID" and (None in sides or padded(op)):
+        return "the TPU takes means over whole windows only, without padding"
+    return _geometry(op, op.inputs[0])
+
+
+def padded(op: Operation) -> bool:
+    """Whether a pool's windows reach beyond its image, whose sides are known."""
+    window = Window(op.attrs["ksize"], op.attrs["strides"], (1, 1), op.attrs["padding"])
+    sides = (op.inputs[0].shape.dims or ())[1:3]
+    return any(max(window.pads(axis, side or 1)) for axis, side in enumerate(sides))
+
+
+def _vector(op: Operation) -> str | None:
+    data = op.inputs[:1] if op.type == "depthwise_conv2d" else op.inputs
+    reason = vector_reason(op)
+    if reason is None and not all(quantised(tensor) for tensor in data):
+        return f"the TPU takes {op.type} of quantised tensors only"
+    return reason
+
+
+def _tabled(op: Operation) -> str | None:
+    if not table_operands(op):
+        return f"the TPU has no {op.type} but tables, of one tensor and values per channel"
+    if not quantised(op.outputs[0]):
+        return f"the TPU has no {op.type} but tables, of one quantised tensor"
+    return None
+
+
+def quantised(tensor: Tensor) -> bool:
+    """Whether a float tensor on the TPU comes from one int8 tensor: dequantised, then at most
+    pools, views and what a table can do."""
+    while True:
+        source = table_source(tensor)
+        if source is None or parse(source.op.device).kind != "tpu":
+            return False
+        if source.op.type == "dequantize_linear":
+            return unsupported(source.op) is None
+        if source.op.type != "max_pool":
+            return False
+        tensor = source.op.inputs[0]
+
+
 def _behind(tensor: Tensor) -> bool:
     """Whether a value comes out of the TPU: a linear op or int8, and epilogue ops and views."""
     op = tensor.op
     while parse(op.device).kind == "tpu":
-        if op.type in LINEAR + QLINEAR + BORDER:
+        if op.type in LINEAR + QLINEAR + BORDER + WINDOWED + JOINED:
             return unsupported(op) is None
         if op.type not in EPILOGUE + VIEWS or unsupported(op) is not None:
             return False

@@ -1,0 +1,187 @@
+"""Regions: which values of a frozen float graph become int8, and where.
+
+A linear op with constant weights makes an int8 value and wants one. What can be done with int8
+values alone (pools, additions, concatenations, maps of single values) goes on from there; a map is
+quantised only where something int8 reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sw.compiler.tpu.support import (
+    JOINED,
+    LINEAR,
+    VIEWS,
+    WINDOWED,
+    data_input,
+    table_operands,
+    unsupported,
+    vector_reason,
+)
+from sw.compiler.unit import Unit
+from sw.graph.build import constant_value
+from sw.graph.operation import Operation
+from sw.graph.tensor import Tensor
+
+Users = Mapping[Tensor, list[Operation]]
+CLAMPS = ("relu", "relu6")
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A linear op and what its requantisation takes in: `bias` op or None, `end` the last op."""
+
+    linear: Operation
+    bias: Operation | None
+    end: Operation
+
+
+@dataclass(frozen=True)
+class Regions:
+    """`chains`; `ends`, the last op behind each addition, concatenation and mean; `mapped`, the
+    ops that become part of a table; `held`, the tensors that become int8."""
+
+    chains: list[Chain]
+    ends: dict[Operation, Operation]
+    mapped: frozenset[Operation]
+    held: frozenset[Tensor]
+
+    def measured(self) -> tuple[Tensor, ...]:
+        """The tensors whose ranges give the scales."""
+        tensors = [t for c in self.chains for t in (c.linear.inputs[0], c.end.outputs[0])]
+        for op, end in self.ends.items():
+            tensors += [*op.inputs, end.outputs[0]]
+        return tuple(dict.fromkeys(tensors))
+
+
+def users_of(unit: Unit) -> Users:
+    """The ops that read each tensor."""
+    users: dict[Tensor, list[Operation]] = {}
+    for op in unit.graph.get_operations():
+        for tensor in op.inputs:
+            users.setdefault(tensor, []).append(op)
+    return users
+
+
+def chains(unit: Unit) -> list[Chain]:
+    """The chains of a frozen unit, in order. Each starts at a linear op with constant weights and
+    follows tensors that have one use."""
+    users, wanted = users_of(unit), set(unit.fetches)
+    found = []
+    for op in unit.graph.get_operations():
+        if not _quantisable(op):
+            continue
+        bias, end = None, op
+        while len(users.get(end.outputs[0], ())) == 1 and end.outputs[0] not in wanted:
+            (user,) = users[end.outputs[0]]
+            if user.type in CLAMPS:
+                end = user
+            elif end is op and user.type in ("add", "bias_add") and _is_bias(user, op):
+                bias = end = user
+            else:
+                break
+        found.append(Chain(op, bias, end))
+    return found
+
+
+def regions(unit: Unit) -> Regions:
+    """What of a frozen unit becomes int8."""
+    return _Finder(unit).run()
+
+
+class _Finder:
+    """The walk of `regions`: `held` are int8 values, `source` those that a map starts from."""
+
+    def __init__(self, unit: Unit) -> None:
+        self.unit, self.users = unit, users_of(unit)
+        self.chains = chains(unit)
+        self.held = {chain.linear.inputs[0] for chain in self.chains}
+        self.ends: dict[Operation, Operation] = {}
+        self.source: dict[Tensor, Tensor] = {}
+        self.mapped: set[Operation] = set()
+
+    def run(self) -> Regions:
+        made = {chain.end for chain in self.chains}
+        for op in self.unit.graph.get_operations():
+            if op in made or op.type in VIEWS and op.inputs[0] in self.held:
+                self.held.add(op.outputs[0])
+            elif op.type == "max_pool" and self._int8(op.inputs[0]):
+                self._close(op.inputs[0])
+                self.held.add(op.outputs[0])
+            elif op.type in WINDOWED + JOINED and self._vector(op):
+                self.ends[op] = end = self._end(op)
+                self.held.add(end.outputs[0])
+            else:
+                self._map(op)
+        for chain in self.chains:
+            self._close(chain.linear.inputs[0])
+        return Regions(self.chains, self.ends, frozenset(self.mapped), frozenset(self.held))
+
+    def _vector(self, op: Operation) -> bool:
+        """Whether the vector unit does an op on int8 values; what it reads is closed then."""
+        if op.type == "depthwise_conv2d" or len(set(op.inputs)) < len(op.inputs):
+            return False
+        if vector_reason(op) is not None:
+            return False
+        if not all(self._int8(tensor) for tensor in op.inputs):
+            return False
+        if all(tensor in self.source for tensor in op.inputs) and op.type == "add":
+            if len({self.source[tensor] for tensor in op.inputs}) == 1:
+                return False  # a map
+        for tensor in op.inputs:
+            self._close(tensor)
+        return True
+
+    def _int8(self, tensor: Tensor) -> bool:
+        return tensor in self.held or tensor in self.source
+
+    def _end(self, op: Operation) -> Operation:
+        """The last clamp behind an op."""
+        while len(self.users.get(op.outputs[0], ())) == 1 and (
+            op.outputs[0] not in self.unit.fetches
+        ):
+            (user,) = self.users[op.outputs[0]]
+            if user.type not in CLAMPS:
+                break
+            op = user
+        return op
+
+    def _map(self, op: Operation) -> None:
+        operands = op.inputs[:1] if op.type in VIEWS else table_operands(op)
+        if not operands or len(op.outputs) != 1:
+            return
+        sources = {self.source.get(t, t if t in self.held else None) for t in operands}
+        source = sources.pop()
+        if not sources and source is not None:
+            self.source[op.outputs[0]] = source
+
+    def _close(self, tensor: Tensor) -> None:
+        """Have a mapped tensor as int8: the ops from its source on become a table."""
+        left = [tensor]
+        while left:
+            item = left.pop()
+            if item in self.source and item.op not in self.mapped:
+                self.mapped.add(item.op)
+                left += item.op.inputs
+        self.held.add(tensor)
+
+
+def _quantisable(op: Operation) -> bool:
+    if op.type == "depthwise_conv2d":
+        reason = vector_reason(op)
+    else:
+        reason = unsupported(op) if op.type in LINEAR else "no linear op"
+    if reason is not None:
+        return False
+    weights = constant_value(op.inputs[1])
+    constant_input = constant_value(op.inputs[0]) is not None
+    return weights is not None and not constant_input and not op.attrs.get("transpose_a")
+
+
+def _is_bias(op: Operation, linear: Operation) -> bool:
+    vector = op.inputs[1] if data_input(op) is op.inputs[0] else op.inputs[0]
+    value = constant_value(vector)
+    channels = linear.outputs[0].shape[-1:] if linear.outputs[0].shape.rank else None
+    return value is not None and value.shape == channels
