@@ -59,7 +59,9 @@ def ops_page() -> str:
         NOTE.format("sw/graph/ops"),
         "",
         "*Gradient*: yes; none flows (the op stops it silently); or no (asking for one is an",
-        "error). *TPU*: on the array; with it, fused behind or in front of a product; or the CPU.",
+        "error). *TPU*: on the array; with it, fused behind or in front of a product; of int8, on",
+        "quantised operands by the vector unit; as a table of 256 results between two scales; or",
+        "the CPU.",
         "`st.register_op` adds an operation of your own.",
         "",
         "| operation | meaning | gradient | TPU |",
@@ -82,6 +84,10 @@ def _tpu(op: OpDef) -> str:
         return "on the array"
     if op.name in support.EPILOGUE + support.VIEWS + support.BORDER:
         return "with it"
+    if op.name in support.WINDOWED + support.JOINED:
+        return "of int8"
+    if op.name in support.UNARY + support.BINARY:
+        return "as a table"
     return "CPU"
 
 
