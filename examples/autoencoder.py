@@ -1,6 +1,6 @@
 """An autoencoder: handwritten digits through a bottleneck of a few numbers and back.
 
-    python examples/autoencoder.py [--code 8] [--steps 1500]
+    python examples/autoencoder.py [--code 8] [--steps 1500] [--device tpu:0]
 
 Prints the mean squared error of held-out digits beside that of principal components of the same
 number, the best that a linear code can do.
@@ -11,6 +11,7 @@ import argparse
 import numpy as np
 
 import systolica as st
+from examples.inference import add_device_option, answers
 from examples.softmax_regression import digits
 
 
@@ -23,12 +24,14 @@ def linear_error(images: np.ndarray, test_images: np.ndarray, code: int) -> floa
     return float(((again - test_images) ** 2).mean())
 
 
-def train_and_test(code: int = 8, steps: int = 1500, batch: int = 100) -> tuple[float, float]:
+def train_and_test(
+    code: int = 8, steps: int = 1500, batch: int = 100, device: str = "cpu:0"
+) -> tuple[float, float]:
     """(error of the autoencoder, error of principal components) on held-out digits."""
     images, _, test_images, _ = digits()
     with st.Graph().as_default():
         st.set_random_seed(3)
-        x = st.placeholder(st.float32, [None, 64])
+        x = st.placeholder(st.float32, [None, 64], name="images")
         h = st.layers.dense(x, 96, st.nn.relu)
         z = st.layers.dense(h, code)
         h = st.layers.dense(z, 96, st.nn.relu)
@@ -42,7 +45,8 @@ def train_and_test(code: int = 8, steps: int = 1500, batch: int = 100) -> tuple[
             rng = np.random.default_rng(1)
             for _ in range(steps):
                 sess.run(train, {x: images[rng.integers(0, len(images), batch)]})
-            error = float(sess.run(loss, {x: test_images}))
+            restored = answers(sess, again, {x: test_images}, device, {x: images})
+    error = float(np.mean((restored - test_images) ** 2))
     return error, linear_error(images, test_images, code)
 
 
@@ -51,8 +55,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--code", type=int, default=8, help="numbers in the bottleneck (8)")
     parser.add_argument("--steps", type=int, default=1500, help="training steps (1500)")
+    add_device_option(parser)
     given = parser.parse_args()
-    error, linear = train_and_test(given.code, given.steps)
+    error, linear = train_and_test(given.code, given.steps, device=given.device)
     print(f"held-out error: {error:.5f}, of principal components: {linear:.5f}")
 
 

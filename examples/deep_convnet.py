@@ -1,6 +1,6 @@
 """The deep convolutional net of TensorFlow's tutorials, on 8x8 handwritten digits.
 
-    python examples/deep_convnet.py [--steps 600]
+    python examples/deep_convnet.py [--steps 600] [--device tpu:0]
 
 Two convolutions with pooling, a dense layer with dropout, batch normalisation and Adam, fed by a
 shuffling queue; prints the share of held-out digits that it reads.
@@ -11,6 +11,7 @@ import argparse
 import numpy as np
 
 import systolica as st
+from examples.inference import add_device_option, answers
 from examples.softmax_regression import digits
 
 
@@ -27,40 +28,40 @@ def model(images: st.Tensor, training: st.Tensor) -> st.Tensor:
     return st.layers.dense(h, 10)
 
 
-def train_and_test(steps: int = 600, batch: int = 50) -> float:
-    """Held-out accuracy after training."""
+def train_and_test(steps: int = 600, batch: int = 50, device: str = "cpu:0") -> float:
+    """Held-out accuracy after training, with inference on `device`."""
     images, labels, test_images, test_labels = digits()
     with st.Graph().as_default():
         st.set_random_seed(1)
         picked = st.train.slice_input_producer([images, labels], seed=1)
         queued = st.train.shuffle_batch(picked, batch, 1000, 200, seed=2)
-        x = st.placeholder_with_default(queued[0], [None, 64])
+        x = st.placeholder_with_default(queued[0], [None, 64], name="images")
         y = st.placeholder_with_default(queued[1], [None, 10])
-        training = st.placeholder_with_default(np.True_, [])
+        training = st.placeholder_with_default(np.True_, [], name="training")
         logits = model(x, training)
         st.losses.softmax_cross_entropy(y, logits)
         with st.control_dependencies(st.get_collection(st.GraphKeys.UPDATE_OPS)):
             train = st.train.AdamOptimizer(0.003).minimize(st.losses.get_total_loss())
-        right = st.equal(st.argmax(logits, 1), st.argmax(y, 1))
-        accuracy = st.reduce_mean(st.cast(right, st.float32))
         with st.Session() as sess:
             sess.run(st.global_variables_initializer())
             coord = st.train.Coordinator()
             threads = st.train.start_queue_runners(sess, coord)
             for _ in range(steps):
                 sess.run(train)
-            held_out = {x: test_images, y: test_labels, training: False}
-            result = float(sess.run(accuracy, feed_dict=held_out))
             coord.request_stop()
             coord.join(threads)
-            return result
+            held_out, seen = ({x: i, training: np.False_} for i in (test_images, images))
+            given = answers(sess, logits, held_out, device, seen)
+    return float(np.mean(np.argmax(given, 1) == np.argmax(test_labels, 1)))
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=600, help="training steps (600)")
-    print(f"held-out accuracy: {train_and_test(parser.parse_args().steps):.1%}")
+    add_device_option(parser)
+    given = parser.parse_args()
+    print(f"held-out accuracy: {train_and_test(given.steps, device=given.device):.1%}")
 
 
 if __name__ == "__main__":

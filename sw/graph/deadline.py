@@ -27,15 +27,18 @@ def until(deadline: float | None) -> Iterator[None]:
 
 
 def wait_for(
-    condition: threading.Condition, ready: Callable[[], object], what: Callable[[], str]
+    condition: threading.Condition,
+    ready: Callable[[], object],
+    what: Callable[[], str],
+    hopeless: Callable[[], bool] = lambda: False,
 ) -> None:
     """Wait on `condition`, which is held, until `ready()`. At the deadline raises
-    `DeadlineExceededError` that says `what()` did not happen; a long wait without one is
-    mentioned."""
+    `DeadlineExceededError` that says `what()` did not happen; without one, a long wait that is
+    `hopeless()` is mentioned."""
     deadline = getattr(_LOCAL, "deadline", None)
     if deadline is None:
-        if not condition.wait_for(ready, PATIENCE):
+        if not condition.wait_for(ready, PATIENCE) and hopeless():
             log.warn("waiting for %g s: %s", PATIENCE, what())
-            condition.wait_for(ready)
+        condition.wait_for(ready)
     elif not condition.wait_for(ready, max(0.0, deadline - time.monotonic())):
         raise DeadlineExceededError(f"the run's time is over: {what()}")

@@ -42,6 +42,10 @@ class Gate:
                 self._fillers[queue] -= 1
                 self._changed.notify_all()
 
+    def fillers(self, queue: str) -> int:
+        """How many threads are there to fill `queue`."""
+        return self._fillers[queue]
+
     @contextlib.contextmanager
     def run(self, queue: str) -> Iterator[None]:
         """Around one run that fills `queue`; waits while the gate is paused."""

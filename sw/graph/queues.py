@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ from sw.graph.shapes import Shape
 Element = tuple[Any, ...]
 
 
+_HINT = "were its threads started (st.train.start_queue_runners)?"
+
+
 class FifoQueue:
     """First in, first out. `capacity` < 0 is unlimited."""
 
@@ -33,6 +37,7 @@ class FifoQueue:
         self._pending: dict[int, deque[Element]] = {}  # what enqueues under way still have to put
         self._tickets = itertools.count()
         self._takers = 0  # dequeues under way
+        self.fillers: Callable[[], int] = lambda: 0  # how many threads are there to fill it
         self._cancelled: str | None = None
         self._items: deque[Element] = deque()
         self._changed = threading.Condition()
@@ -129,6 +134,7 @@ class FifoQueue:
                             self._changed,
                             lambda: self._ended() or self._cancelled or self._ready(),
                             lambda: self._hungry(count - len(taken)),  # noqa: B023 (called here)
+                            lambda: not self.fillers(),
                         )
                         self._raise_cancelled()
                         if not self._ready():
@@ -150,8 +156,8 @@ class FifoQueue:
 
     def _hungry(self, wanted: int) -> str:
         return (
-            f"queue {self.name!r} has {len(self._items)} elements where {wanted} more are wanted, "
-            "and nobody adds any; were its threads started (st.train.start_queue_runners)?"
+            f"queue {self.name!r} has {len(self._items)} elements where {wanted} more are wanted"
+            + ("" if self.fillers() else f", and nobody adds any; {_HINT}")
         )
 
     def batch(self, elements: list[Element]) -> Element:

@@ -18,7 +18,7 @@ from tensorboard.util.tensor_util import make_ndarray
 import systolica as st
 from sw.graph import summaries
 
-HOST = "/job:localhost/replica:0/task:0/cpu:0"
+PLACE = "/job:localhost/replica:0/task:0/device:"
 
 
 @pytest.fixture(autouse=True)
@@ -138,8 +138,8 @@ def test_graph_with_devices_and_shapes(tmp_path: Path, graph: st.Graph) -> None:
     st.summary.FileWriter(str(tmp_path), graph).close()
     nodes = nodes_of(tmp_path)
     assert list(nodes["y"].input) == ["x", "w"]
-    assert nodes["y"].device == "/job:localhost/replica:0/task:0/tpu:0"
-    assert nodes["x"].device == HOST
+    assert nodes["y"].device == f"{PLACE}TPU:0"
+    assert nodes["x"].device == f"{PLACE}CPU:0"
     shape = nodes["y"].attr["_output_shapes"].list.shape[0]
     assert [d.size for d in shape.dim] == [-1, 2]
     assert any("^y" in node.input for node in nodes.values())
@@ -165,7 +165,7 @@ def test_run_metadata(tmp_path: Path, graph: st.Graph) -> None:
     assert found.Tags()["run_metadata"] == ["step 7"]
     stats: RunMetadata = found.RunMetadata("step 7")
     ran = {n.node_name: (d.device, n) for d in stats.step_stats.dev_stats for n in d.node_stats}
-    assert ran["y"][0].endswith("/tpu:0") and ran["falls_back"][0].endswith("/cpu:0")
+    assert ran["y"][0].endswith("/device:TPU:0") and ran["falls_back"][0].endswith("/device:CPU:0")
     node = ran["y"][1]
     described = node.output[0].tensor_description
     assert [d.size for d in described.shape.dim] == [3, 8]

@@ -103,12 +103,13 @@ def run(kills: int, seed: int, folder: Path | None = None) -> Outcome:
             reached, done = 0, False
             while not done:
                 more = outcome.kills < kills
-                moment = float(rng.uniform(0, whole.start_up + some)) if more else None
-                life = live(directory, steps, moment)
+                early, late = 0.7 * whole.start_up, whole.start_up + some
+                before = set(directory.glob(".tmp-*"))
+                life = live(directory, steps, float(rng.uniform(early, late)) if more else None)
                 done = not life.killed
                 outcome.kills += life.killed
                 outcome.before_training += life.killed and life.resumed is None
-                outcome.in_save += life.killed and any(directory.glob(".tmp-*"))
+                outcome.in_save += life.killed and bool(set(directory.glob(".tmp-*")) - before)
                 if life.resumed is not None:
                     lost = reached - life.resumed
                     assert lost <= INTERVAL, f"{reached} steps done, resumed at {life.resumed}"

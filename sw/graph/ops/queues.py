@@ -36,9 +36,12 @@ def _queue(
         if kind == "shuffle":
             seed = None if None in seeds else [abs(s) for s in seeds]
             random = np.random.default_rng(seed)
-            return ShuffleQueue(shared_name, capacity, shapes, least, random)
-        cls = PaddingQueue if kind == "padding" else FifoQueue
-        return cls(shared_name, capacity, shapes)
+            queue: FifoQueue = ShuffleQueue(shared_name, capacity, shapes, least, random)
+        else:
+            cls = PaddingQueue if kind == "padding" else FifoQueue
+            queue = cls(shared_name, capacity, shapes)
+        queue.fillers = lambda: box.gate.fillers(shared_name)
+        return queue
 
     box.resource(shared_name, make)
     return shared_name

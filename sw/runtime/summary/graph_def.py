@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from sw.graph.device import parse
@@ -21,8 +22,11 @@ _MOST_TEXT = 200  # characters of an attribute that is shown as text
 
 
 def full_device(name: str) -> str:
-    """A partial device name completed as a local session does: what is left open is the host's."""
-    return str(_HOST.merge(parse(name))) if name else str(_HOST)
+    """A partial device name completed as a local session does (what is left open is the host's),
+    as TensorBoard knows devices: "/job:localhost/replica:0/task:0/device:TPU:0"."""
+    spec = _HOST.merge(parse(name))
+    place = replace(spec, kind=None, index=None)
+    return f"{place}/device:{str(spec.kind).upper()}:{spec.index or 0}"
 
 
 def _enum(dtype: str) -> int:
@@ -105,7 +109,7 @@ def run_metadata_message(metadata: RunMetadata) -> Any:
         )
     made = protos().config.RunMetadata()
     for device in stats.devices:
-        group = made.step_stats.dev_stats.add(device=device)
+        group = made.step_stats.dev_stats.add(device=full_device(device))
         for node in (n for n in stats.nodes if n.device == device):
             micros = max(1, round((node.end - node.start) * 1e6)) if node.end > node.start else 0
             one = group.node_stats.add(
