@@ -15,6 +15,7 @@ from sw.graph import initializers as _initializers
 from sw.graph import log as logging
 from sw.graph import records as _records
 from sw.graph import regularizers as _regularizers
+from sw.graph import rnn as _cells
 from sw.graph import train as _train
 from sw.graph.build import (
     add_to_collection,
@@ -414,6 +415,9 @@ from sw.graph.ops.variables import (
     trainable_variables,
     variables_initializer,
 )
+from sw.graph.rnn import attention as _attention
+from sw.graph.rnn import beam as _beam
+from sw.graph.rnn import decoding as _decoding
 from sw.graph.shapes import Shape as TensorShape
 from sw.graph.sparse_tensor import SparseTensor, SparseTensorValue, sparse_placeholder
 from sw.graph.tensor import Tensor
@@ -484,7 +488,24 @@ contrib = SimpleNamespace(
         variance_scaling_initializer=_initializers.variance_scaling,
         xavier_initializer=_initializers.xavier,
         xavier_initializer_conv2d=_initializers.xavier,
-    )
+    ),
+    rnn=_cells,
+    seq2seq=SimpleNamespace(
+        AttentionWrapper=_attention.AttentionWrapper,
+        AttentionWrapperState=_attention.AttentionWrapperState,
+        BahdanauAttention=_attention.BahdanauAttention,
+        BasicDecoder=_decoding.BasicDecoder,
+        BasicDecoderOutput=_decoding.BasicDecoderOutput,
+        BeamSearchDecoder=_beam.BeamSearchDecoder,
+        Decoder=_decoding.Decoder,
+        GreedyEmbeddingHelper=_decoding.GreedyEmbeddingHelper,
+        Helper=_decoding.Helper,
+        LuongAttention=_attention.LuongAttention,
+        SampleEmbeddingHelper=_decoding.SampleEmbeddingHelper,
+        TrainingHelper=_decoding.TrainingHelper,
+        dynamic_decode=_decoding.dynamic_decode,
+        tile_batch=_attention.tile_batch,
+    ),
 )
 summary = SimpleNamespace(
     FileWriter=_writer.FileWriter,

@@ -79,7 +79,14 @@ from sw.graph.ops.sampling import (
 )
 from sw.graph.ops.sorting import in_top_k, top_k
 from sw.graph.ops.volumes import avg_pool3d, conv3d, conv3d_transpose, max_pool3d
+from sw.graph.rnn import seq2seq
+from sw.graph.rnn.driving import raw_rnn, static_bidirectional_rnn, static_state_saving_rnn
 from sw.graph.rnn.unrolling import bidirectional_dynamic_rnn, dynamic_rnn, static_rnn
 
 lrn = local_response_normalization
 depthwise_conv2d_native = depthwise_conv2d
+rnn, bidirectional_rnn, state_saving_rnn = (
+    static_rnn,
+    static_bidirectional_rnn,
+    static_state_saving_rnn,
+)

@@ -12,16 +12,24 @@ from sw.graph.rnn.cells import (
     ResidualWrapper,
     RNNCell,
 )
+from sw.graph.rnn.wrappers import (
+    EmbeddingWrapper,
+    InputProjectionWrapper,
+    OutputProjectionWrapper,
+)
 
 __all__ = [
     "BasicLSTMCell",
     "BasicRNNCell",
     "DeviceWrapper",
     "DropoutWrapper",
+    "EmbeddingWrapper",
     "GRUCell",
+    "InputProjectionWrapper",
     "LSTMCell",
     "LSTMStateTuple",
     "MultiRNNCell",
+    "OutputProjectionWrapper",
     "RNNCell",
     "ResidualWrapper",
 ]

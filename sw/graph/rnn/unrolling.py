@@ -22,7 +22,7 @@ def _start(cell: RNNCell, inputs: Tensor, state: Any, dtype: Any, batch: Any) ->
     return cell.zero_state(batch, inputs.dtype if dtype is None else dtype)
 
 
-def _choose(running: Tensor, new: Any, old: Any) -> Any:
+def choose_rows(running: Tensor, new: Any, old: Any) -> Any:
     """`new` in the rows that still run, else `old`."""
 
     def one(a: Tensor, b: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ def static_rnn(
                 lengths = graph.convert(sequence_length)
                 running = apply("less", np.asarray(time, lengths.dtype.numpy), lengths)
                 zero = map_structure(lambda t: apply("zeros_like", t), output)
-                output, new = _choose(running, output, zero), _choose(running, new, state)
+                output, new = choose_rows(running, output, zero), choose_rows(running, new, state)
             outputs.append(output)
             state = new
     return outputs, state
@@ -112,7 +112,7 @@ def dynamic_rnn(
             if lengths is not None:
                 running = apply("less", apply("cast", time, dtype=lengths.dtype), lengths)
                 zero = apply("zeros_like", output)
-                output, new = _choose(running, output, zero), _choose(running, new, now)
+                output, new = choose_rows(running, output, zero), choose_rows(running, new, now)
             return time + 1, arrays.write(time, output), pack(now, flatten(new))
 
         _, done, last = while_loop(
