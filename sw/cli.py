@@ -36,6 +36,27 @@ Config = Annotated[
         help="The core's sizes: tiny, ulx3s, default, large or tpu_v1, and changes to it.",
     ),
 ]
+Model = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="An ONNX model.")]
+Memory = Annotated[
+    str,
+    typer.Option(metavar="FIELD=VALUE,...", help="DRAM: latency, bytes_per_cycle, jitter, seed."),
+]
+Inputs = Annotated[
+    list[str] | None, typer.Option(metavar="NAME=FILE.npy", help="The value of an input.")
+]
+Shapes = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=1x3x224x224", help="The shape of an input that leaves it open."),
+]
+Random = Annotated[
+    int | None, typer.Option(metavar="SEED", help="Random values for the other inputs.")
+]
+OutputFolder = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Write each output there as .npy.")
+]
+DumpPasses = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Write the graph after each pass there.")
+]
 
 
 @app.command()
@@ -72,6 +93,147 @@ def disasm(program: ProgramFile, json: Json = False) -> None:
 
 
 @app.command()
+def run(
+    model: Model,
+    device: Annotated[str, typer.Option(metavar="KIND:NUMBER", help="tpu:0 or cpu:0.")] = "tpu:0",
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="ENGINE",
+            help="Behind the TPU: functional (values), timing or rtl (cycles too), fpga:PORT.",
+        ),
+    ] = "functional",
+    input: Inputs = None,  # noqa: A002 -- the option's name
+    random: Random = None,
+    output: OutputFolder = None,
+    config: Config = "default",
+    memory: Memory = "",
+    shape: Shapes = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write a report of the cycles there (timing, rtl)."),
+    ] = None,
+    dump_passes: DumpPasses = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compare every byte with the RTL, or it with values.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Run a model; what the TPU does not take runs on the CPU."""
+    module = _command("run")
+    options = module.Options(
+        device, engine, config, memory, tuple(input or ()), tuple(shape or ()), random, verify,
+        output, profile, dump_passes,
+    )  # fmt: skip
+    _finish(module.run(model, options), json)
+
+
+@app.command()
+def quantize(
+    model: Model,
+    calibrate: Annotated[
+        Path,
+        typer.Option(
+            metavar="DATA.npz",
+            help="Typical inputs by name, samples first; with 'labels', accuracy is told.",
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="OUT.onnx", help="The model to write.")
+    ],
+    method: Annotated[
+        Literal["minmax", "percentile", "mse"],
+        typer.Option(help="The range of an activation: all of it, most of it, least error."),
+    ] = "minmax",
+    percentile: Annotated[
+        float, typer.Option(help="Per cent of the values inside the range, for percentile.")
+    ] = 99.99,
+    equalize: Annotated[
+        bool, typer.Option("--equalize", help="Even out the channels between layers first.")
+    ] = False,
+    bias_correction: Annotated[
+        bool, typer.Option("--bias-correction", help="Take the weights' mean error out of biases.")
+    ] = False,
+    samples: Annotated[
+        int, typer.Option(min=0, help="Use so many samples of the data; 0: all.")
+    ] = 0,
+    json: Json = False,
+) -> None:
+    """Quantise a float model to int8 and write it in ONNX's QDQ form.
+
+    It prints the noise that each layer gained, and the change in accuracy.
+    """
+    module = _command("quantize")
+    options = module.Options(method, percentile, equalize, bias_correction, samples)
+    _finish(module.quantize(model, calibrate, output, options), json)
+
+
+@app.command()
+def compile(  # noqa: A001 -- the command's name
+    model: Model,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="PROGRAM", help="The .tpu file to write.")
+    ],
+    config: Config = "default",
+    shape: Shapes = None,
+    dump_passes: DumpPasses = None,
+    json: Json = False,
+) -> None:
+    """Compile a quantised model to a program file for one core."""
+    done = _command("compile").compile_model(model, output, config, tuple(shape or ()), dump_passes)
+    _finish(done, json)
+
+
+@app.command()
+def profile(
+    model: Model,
+    engine: Annotated[
+        Literal["timing", "rtl"], typer.Option(help="Both count the same cycles; rtl is slow.")
+    ] = "timing",
+    config: Config = "default",
+    memory: Memory = "",
+    input: Inputs = None,  # noqa: A002 -- the option's name
+    shape: Shapes = None,
+    output: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where report, timeline and data are written.")
+    ] = Path("profile-output"),
+    json: Json = False,
+) -> None:
+    """Say where every cycle of a model goes.
+
+    A table of its layers, an HTML report with roofline, utilisation and memory over time, and a
+    Perfetto timeline. A float model is quantised with random values first.
+    """
+    module = _command("profile")
+    options = module.Options(engine, config, memory, tuple(input or ()), tuple(shape or ()), output)
+    _finish(module.profile_model(model, options), json)
+
+
+@app.command()
+def explore(
+    model: Model,
+    array: Annotated[
+        str, typer.Option(metavar="N,N,...", help="Sides of the array to try.")
+    ] = "8,16,32",
+    scratchpad: Annotated[
+        str, typer.Option(metavar="KIB,KIB,...", help="Sizes of the scratchpad in KiB.")
+    ] = "64,256,1024",
+    bus: Annotated[str, typer.Option(metavar="BITS,...", help="Widths of the bus.")] = "64",
+    config: Config = "default",
+    memory: Memory = "",
+    shape: Shapes = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Plot cycles against the core's size.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Try sizes of the core: cycles of a model on each, and which are worth building."""
+    module = _command("explore")
+    options = module.Options(array, scratchpad, bus, config, memory, tuple(shape or ()), output)
+    _finish(module.explore(model, options), json)
+
+
+@app.command()
 def simulate(
     program: ProgramFile,
     engine: Annotated[
@@ -82,22 +244,13 @@ def simulate(
         str | None,
         typer.Option(metavar="PRESET[,FIELD=VALUE...]", help="Insist that it is for this core."),
     ] = None,
-    memory: Annotated[
-        str,
-        typer.Option(
-            metavar="FIELD=VALUE,...", help="DRAM: latency, bytes_per_cycle, jitter, seed."
-        ),
-    ] = "",
+    memory: Memory = "",
     input: Annotated[  # noqa: A002 -- the option's name
         list[str] | None,
         typer.Option(metavar="NAME=FILE.npy", help="An input: int8 codes or float values."),
     ] = None,
-    random: Annotated[
-        int | None, typer.Option(metavar="SEED", help="Random values for the other inputs.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write each output there as .npy.")
-    ] = None,
+    random: Random = None,
+    output: OutputFolder = None,
     timeline: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write a Perfetto timeline (JSON if named .json)."),

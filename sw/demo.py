@@ -41,11 +41,13 @@ Report = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Model:
-    """The trained network, quantised: `program` takes `BATCH` images; `accuracy` of the floats."""
+    """The trained network, `onnx`, and quantised: `program` takes `BATCH` images; `accuracy` of the
+    floats."""
 
     program: TpuProgram
     accuracy: float
     held_out: Digits
+    onnx: bytes
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,12 @@ def run(engine: str, config: TpuConfig, folder: Path, steps: int) -> Outcome:
     model = prepare(config, steps)
     training = time.perf_counter() - begin
     program, held_out = model.program, model.held_out
-    files = {"program": str(folder / "digits.tpu"), "input": str(folder / "digits.npy")}
+    files = {"program": str(folder / "digits.tpu"), "input": str(folder / "digits.npy"),
+             "model": str(folder / "digits.onnx"), "data": str(folder / "digits.npz")}  # fmt: skip
     program.save(files["program"])
     np.save(files["input"], _codes(program, held_out.images[:BATCH]))
+    Path(files["model"]).write_bytes(model.onnx)
+    np.savez(files["data"], digits=held_out.images, labels=held_out.labels)
 
     expected, functional = _classify(FunctionalSimulator(config, program.dram_bytes), model)
     if engine == "functional":
@@ -115,9 +120,10 @@ def prepare(config: TpuConfig, steps: int) -> Model:
                 train(session, x, logits, training, steps, report=report)
             floats = session.run(logits, {x: held_out.images})
             quantised = st.quantize(logits, [{x: training.images}])
+            onnx = st.export_onnx(logits, output_names=["logits"]).SerializeToString()
     shapes = {x.name: (BATCH, *held_out.images.shape[1:])}
     program = compile_graph(logits.name, config, shapes, graph=quantised)  # st.compile
-    return Model(program, accuracy(floats, held_out), held_out)
+    return Model(program, accuracy(floats, held_out), held_out, onnx)
 
 
 def _codes(program: TpuProgram, images: NDArray[np.float32]) -> NDArray[np.int8]:

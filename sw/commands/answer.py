@@ -31,3 +31,18 @@ def facts(rows: Sequence[tuple[str, str]]) -> Table:
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def listing(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> str:
+    """Columns as wide as they need to be, for no terminal to fold; `right`: flush right."""
+    columns = list(zip(headings, *rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (
+            cell.rjust(width) if heading in right else cell.ljust(width)
+            for heading, cell, width in zip(headings, cells, widths, strict=True)
+        )
+        return "  ".join(padded).rstrip()
+
+    return "\n".join(map(line, (headings, *rows)))

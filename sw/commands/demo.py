@@ -10,6 +10,8 @@ from sw import demo as work
 from sw.commands.answer import Answer, facts
 from sw.commands.metrics import metrics, table, total
 
+KINDS = ("program", "input", "model", "data", "timeline", "plot")
+
 
 def demo(engine: str, config: str, output: Path, steps: int) -> Answer:
     """Not ok unless accuracy is as promised and no byte differs."""
@@ -24,7 +26,7 @@ def demo(engine: str, config: str, output: Path, steps: int) -> Answer:
         "training_seconds": outcome.training_seconds,
         "outputs": {},
         "fallback": [],
-        **{kind: outcome.files.get(kind) for kind in ("program", "input", "timeline", "plot")},
+        **{kind: outcome.files.get(kind) for kind in KINDS},
         "failures": outcome.failures,
     }
     same = "not compared" if outcome.mismatches is None else f"{outcome.mismatches} bytes"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hw.tpu import numerics
 from sw.compiler.regions import Chain, Regions, regions
 from sw.compiler.tpu.specialise import like
-from sw.compiler.tpu.support import FLOAT_SUFFIX, VIEWS, data_input, unsupported
+from sw.compiler.tpu.support import FLOAT_SUFFIX, LINEAR, VIEWS, data_input, unsupported
 from sw.compiler.unit import Fallback, Unit
 from sw.graph.build import constant_value
 from sw.graph.device import parse
@@ -34,11 +34,12 @@ Ranges = Mapping[str, tuple[float, float]]
 def not_quantised(graph: Graph) -> list[Fallback]:
     """The ops of a quantised graph that stay float on the CPU, with the reason: for people who
     want to know what the TPU does not do."""
-    return [
-        Fallback(op.type, op.name, unsupported(op) or "its weights are not constants")
+    reasons = (
+        (op, unsupported(op) or ("its weights are not constants" if op.type in LINEAR else ""))
         for op in graph.get_operations()
         if not op.op_def.host_only and parse(op.device).kind in (None, "cpu")
-    ]
+    )
+    return [Fallback(op.type, op.name, reason) for op, reason in reasons if reason]
 
 
 def weight_codes(op: Operation) -> tuple[NDArray[np.int8], NDArray[np.float32]]:

@@ -238,7 +238,7 @@ def split(w: Writer, op: Operation) -> None:
     sizes = w.initializer(np.asarray(op.attrs["sizes"], np.int64), f"{op.name}/sizes")
     names = [w.first(source) if first else w.plain(source), sizes]
     axis = axis_of(op.attrs["axis"], source.shape.rank or 0, first)
-    w.raw("Split", names, w.outputs(op, first), axis=axis)
+    w.raw("Split", names, w.outputs(op, first), last=True, axis=axis)
 
 
 def stack(w: Writer, op: Operation) -> None:
@@ -351,7 +351,7 @@ def own(w: Writer, op: Operation) -> None:
     for key, value in op.attrs.items():
         if key not in ("types", "present", "opset") and value is not None:
             attrs[key] = numpy_helper.from_array(value) if hasattr(value, "shape") else value
-    w.raw(op.type.removeprefix(OWN), names, w.outputs(op), **attrs)
+    w.raw(op.type.removeprefix(OWN), names, w.outputs(op), last=True, **attrs)
 
 
 OWN = "onnx_"

@@ -43,6 +43,8 @@ class Writer:
         self.done: set[Operation] = set()
         self.taken: set[str] = set()
         self.names: dict[Tensor, str] = {}
+        self.node_names: set[str] = set()
+        self.current: Operation | None = None
         self._plain: dict[Tensor, str] = {}
         self._first: dict[Tensor, str] = {}
         self._remake: dict[Tensor, Callable[[], None]] = {}
@@ -57,7 +59,9 @@ class Writer:
         rule = self.rules(op)
         if rule is None or op.control_inputs:
             raise UnimplementedError(f"{op.where()}: ONNX export has no {op.type}", op)
+        before, self.current = self.current, op
         rule(self, op)
+        self.current = before
 
     def plain(self, tensor: Tensor) -> str:
         """The name of the value of `tensor` as it is."""
@@ -131,7 +135,7 @@ class Writer:
     ) -> None:
         """A node whose one output is `tensor`."""
         name = self._name(tensor, "/nchw" if first else "")
-        self.raw(kind, inputs, [name], **attrs)
+        self.raw(kind, inputs, [name], last=True, **attrs)
         self.set(tensor, name, first)
 
     def emit(self, kind: str, inputs: Sequence[str], name: str, **attrs: Any) -> str:
@@ -140,10 +144,22 @@ class Writer:
         self.raw(kind, inputs, [made], **attrs)
         return made
 
-    def raw(self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **attrs: Any) -> None:
-        """A node with all its names."""
+    def raw(
+        self,
+        kind: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        last: bool = False,
+        **attrs: Any,
+    ) -> None:
+        """A node with the names of its values; `last`: it makes the results of the op."""
         given = {key: value for key, value in attrs.items() if value is not None}
-        name = self.unique(f"{outputs[0]}/{kind}")
+        of = self.current.name if self.current is not None else outputs[0]
+        # the node that makes the op's result bears the op's name, as far as that is free
+        name = of if last and of not in self.node_names else f"{of}/{kind}"
+        while name in self.node_names:
+            name += "_"
+        self.node_names.add(name)
         self.nodes.append(helper.make_node(kind, list(inputs), list(outputs), name, **given))
 
     def initializer(self, value: Any, name: str) -> str:

@@ -21,7 +21,7 @@ from hw.tpu.program import TpuProgram
 from sw.compiler.partition import Partition
 from sw.compiler.tpu.compile import compile_network
 from sw.compiler.tpu.layers import CompileError
-from sw.compiler.tpu.lower import lower
+from sw.compiler.tpu.lower import Dump, lower
 from sw.compiler.tpu.network import Network
 from sw.compiler.tpu.steps import DynamicStep, HostStep, Lowered, NetworkStep, Step
 from sw.compiler.tpu.support import original_name, unsupported
@@ -53,7 +53,7 @@ class TpuDevice:
     """The core "/tpu:0" of a session, on the engine that its `SessionConfig` names.
 
     Raises `InvalidArgumentError` for an impossible configuration and `UnimplementedError` for an
-    engine that is not there.
+    engine that is not there. `dump(pass, text)` sees each pass over a partition.
     """
 
     kind = "tpu"
@@ -62,6 +62,7 @@ class TpuDevice:
         self.name = name
         self.core: TpuConfig = core_of(config)
         self.driver = Driver(config, self.core)
+        self.dump: Dump | None = None
         self._programs: dict[Any, TpuProgram] = {}
 
     def supports(self, op: Operation) -> str | None:
@@ -147,7 +148,7 @@ class TpuExecutable:
                     self.lowered.clear()
                     self._keys.clear()
                 named = dict(zip(self.sources, shapes, strict=True))
-                self.lowered[shapes] = lower(self.partition.graph, named)
+                self.lowered[shapes] = lower(self.partition.graph, named, self.device.dump)
             return self.lowered[shapes]
 
     @staticmethod

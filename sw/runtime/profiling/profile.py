@@ -112,7 +112,13 @@ def profile(
     settings = SessionConfig(tpu=engine, tpu_config=config, memory=timing, profile=True)
     with Session(graph=home, config=settings) as session:
         session.run(fetches, complete_feeds(home, feed_dict or {}))
-        recordings, fallback = session.tpu_recordings, tuple(session.fallback)
+    return profile_of(session, name)
+
+
+def profile_of(session: Session, name: str = "network") -> Profile:
+    """The profile of everything that a session (open or closed) has run on the TPU; its config
+    must have asked for one. Raises `InvalidArgumentError` if that is nothing."""
+    recordings, fallback = session.tpu_recordings, tuple(session.fallback)
     if not recordings:
         lost = "; ".join(f"{item.name}: {item.reason}" for item in fallback[:3])
         raise InvalidArgumentError(
@@ -120,17 +126,12 @@ def profile(
         )
     run = join(recordings)
     core = run.program.config
+    given = session.config.memory
+    timing = given if isinstance(given, MemoryTiming) else MemoryTiming.parse(given or "")
     bandwidth = min(float(timing.bytes_per_cycle), float(core.bus_bytes))
-    return Profile(
-        name,
-        engine,
-        core,
-        bandwidth,
-        tuple(layer_profiles(run, bandwidth)),
-        run,
-        len(recordings),
-        fallback,
-    )
+    layers = tuple(layer_profiles(run, bandwidth))
+    engine = recordings[0].result.engine
+    return Profile(name, engine, core, bandwidth, layers, run, len(recordings), fallback)
 
 
 def complete_feeds(graph: Graph, feeds: Mapping[Any, Any], seed: int = 0) -> dict[Any, Any]:
