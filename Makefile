@@ -10,6 +10,7 @@ TYPED := $(wildcard sw sim fpga)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tools demo test cosim faults kill prove conformance lint format bench docs clean
+.PHONY: help setup tools demo test cosim faults kill conformance networks lint format bench docs clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +64,8 @@ conformance: setup ## every node test of the ONNX standard on the CPU device
 
 prove: setup ## prove the properties of the units; plant a bug for each
 	@$(PY) -m tests.verification.prove --jobs $(JOBS)
+networks: setup ## nine real architectures on the CPU device against ONNX Runtime
+	@$(PY) -m tests.conformance.networks
 
 lint: setup ## ruff (lint and format) and mypy
 	@$(PY) -m ruff check .
