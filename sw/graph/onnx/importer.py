@@ -27,8 +27,9 @@ from sw.graph.tensor import Tensor
 
 MOST_NESTING = 16
 """Levels of subgraphs and functions within each other; the standard's own tests need five."""
-MOST_NODES = 1_000_000
-"""Nodes of a model with its functions written out: a bound for functions that multiply."""
+MOST_NODES, MOST_PER_NODE = 20_000, 100
+"""With its functions written out a model may have the former, and the latter for each node in the
+file: a bound for functions that multiply."""
 
 Source = str | os.PathLike[str] | bytes | ModelProto
 
@@ -88,7 +89,9 @@ class Importer:
         self.opsets.setdefault("", self.opsets.get("ai.onnx", 1))
         self.functions = {(f.domain, f.name): f for f in model.functions}
         self._depth = 0
-        self._count = 0
+        self._left = MOST_NODES + MOST_PER_NODE * (
+            len(model.graph.node) + sum(len(f.node) for f in model.functions)
+        )
 
     def run(self, graph: Graph, shapes: dict[str, Any]) -> Graph:
         """Build the graph."""
@@ -154,15 +157,17 @@ class Importer:
         if self._depth > MOST_NESTING:
             raise ModelError(f"subgraphs are nested more than {MOST_NESTING} deep")
         for node in nodes:
-            self._count += 1
-            if self._count > MOST_NODES:
-                raise ModelError(f"the model has more than {MOST_NODES} nodes")
+            self._left -= 1
+            if self._left < 0:
+                raise ModelError("written out, its functions are far larger than the model")
             where = f"node {node.name or '->'.join(node.output)!r} ({node.op_type})"
             try:
                 outputs = self._node(graph, node, scope, opsets)
             except ModelError as error:
-                nested = error.message.startswith("node ")
-                raise ModelError(f"{where}, {error}" if nested else f"{where}: {error}") from error
+                if error.message.startswith("node "):  # name the outermost and the innermost
+                    inner = error.message.rsplit(", node ", 1)[-1].removeprefix("node ")
+                    raise ModelError(f"{where}, node {inner}") from error.__cause__
+                raise ModelError(f"{where}: {error}") from error
             except Exception as error:
                 # whatever a malformed node makes our code raise, its author must be told the node
                 raise ModelError(f"{where}: {type(error).__name__}: {error}") from error

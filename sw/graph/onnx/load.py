@@ -60,7 +60,8 @@ def _check(model: ModelProto) -> None:
     try:
         onnx.checker.check_model(_without_external(model))
     except onnx.checker.ValidationError as error:
-        raise ModelError(f"the model breaks the standard's rules: {error}") from None
+        text = " ".join(str(error).split())
+        raise ModelError(f"the model breaks the standard's rules: {text}") from None
     except (ValueError, RuntimeError, UnicodeDecodeError) as error:
         raise ModelError(f"the model cannot be checked: {error}") from None
 

@@ -161,6 +161,8 @@ def split(node: Node) -> Any:
         if length is None:
             return NotImplemented
         count = int(node.attr("num_outputs", node.outputs))
+        if count != node.outputs:
+            raise ModelError(f"num_outputs {count}, but it has {node.outputs} outputs")
         part = -(-length // count)
         sizes = tuple(max(min(part, length - i * part), 0) for i in range(count))
     if any(s < 0 for s in sizes):
