@@ -13,15 +13,86 @@ MOST_ELEMENTS = 1 << 16
 """Larger results are left to the session, so that no file makes the importer compute."""
 MOST_DEPTH = 64
 CHEAP = frozenset(
-    "abs add broadcast_to cast ceil concat div equal expand_dims fill floor floordiv gather greater"
-    " greater_equal identity less less_equal logical_and logical_not logical_or maximum minimum mod"
-    " mul neg not_equal ones_like pow range reduce_max reduce_min reduce_prod reduce_sum reshape"
-    " round split sqrt squeeze stack strided_slice sub transpose truncatediv where zeros_like"
-    " onnx_Abs onnx_Add onnx_Cast onnx_Concat onnx_ConstantOfShape onnx_Div onnx_Equal onnx_Expand"
-    " onnx_Gather onnx_Max onnx_Min onnx_Mod onnx_Mul onnx_Pow onnx_Range onnx_ReduceMax"
-    " onnx_ReduceMin onnx_ReduceProd onnx_ReduceSum onnx_Reshape onnx_Slice onnx_Split onnx_Squeeze"
-    " onnx_Sub onnx_Transpose onnx_Unsqueeze onnx_Where".split()
-)
+    [
+        "abs",
+        "add",
+        "broadcast_to",
+        "cast",
+        "ceil",
+        "concat",
+        "div",
+        "equal",
+        "expand_dims",
+        "fill",
+        "floor",
+        "floordiv",
+        "gather",
+        "greater",
+        "greater_equal",
+        "identity",
+        "less",
+        "less_equal",
+        "logical_and",
+        "logical_not",
+        "logical_or",
+        "maximum",
+        "minimum",
+        "mod",
+        "mul",
+        "neg",
+        "not_equal",
+        "ones_like",
+        "pow",
+        "range",
+        "reduce_max",
+        "reduce_min",
+        "reduce_prod",
+        "reduce_sum",
+        "reshape",
+        "round",
+        "split",
+        "sqrt",
+        "squeeze",
+        "stack",
+        "strided_slice",
+        "sub",
+        "transpose",
+        "truncatediv",
+        "where",
+        "zeros_like",
+    ]
+) | {
+    f"onnx_{operator}"
+    for operator in (
+        "Abs",
+        "Add",
+        "Cast",
+        "Concat",
+        "ConstantOfShape",
+        "Div",
+        "Equal",
+        "Expand",
+        "Gather",
+        "Max",
+        "Min",
+        "Mod",
+        "Mul",
+        "Pow",
+        "Range",
+        "ReduceMax",
+        "ReduceMin",
+        "ReduceProd",
+        "ReduceSum",
+        "Reshape",
+        "Slice",
+        "Split",
+        "Squeeze",
+        "Sub",
+        "Transpose",
+        "Unsqueeze",
+        "Where",
+    )
+}
 """What shapes are computed with: ops that take no more than their operands and results."""
 
 
