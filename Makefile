@@ -9,8 +9,8 @@ WARM_STAMP := $(VENV)/.warm-done
 TYPED := $(wildcard sw sim fpga)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test cosim faults kill prove conformance lint format bench docs clean
-.PHONY: help setup tools demo test cosim faults kill conformance networks lint format bench docs clean
+.PHONY: help setup tools demo test cosim faults coverage kill prove conformance networks lint format
+.PHONY: bench docs clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,7 +50,7 @@ test: setup ## run all tests
 N ?= 10000
 SEED ?= 1
 cosim: setup ## N random programs (10000) on the Verilated core against the oracle
-	@$(PY) -m tests.verification.cosim -n $(N) --seed $(SEED)
+	@$(PY) -m tests.verification.cosim -n $(N) --seed $(SEED) --jobs $(JOBS)
 
 faults: setup ## bus errors, dead channels, resets and bad words, everywhere in some programs
 	@$(PY) -m tests.verification.faults --seed $(SEED)
@@ -66,6 +66,9 @@ prove: setup ## prove the properties of the units; plant a bug for each
 	@$(PY) -m tests.verification.prove --jobs $(JOBS)
 networks: setup ## nine real architectures on the CPU device against ONNX Runtime
 	@$(PY) -m tests.conformance.networks
+
+coverage: setup ## line, branch, expression, toggle and FSM coverage of the core; pages in build/
+	@$(PY) -m tests.verification.coverage --seed $(SEED)
 
 lint: setup ## ruff (lint and format) and mypy
 	@$(PY) -m ruff check .

@@ -29,6 +29,7 @@ class Generator:
         self.rng, self.config, self.dram_bytes = rng, config, dram_bytes
         self.program: list[Instruction] = []
         self.tiles = 0
+        self.has_tile = False
         self.counts: Counter[int] = Counter()
 
     def fill(self, length: int) -> list[Instruction]:
@@ -68,7 +69,8 @@ class Generator:
             return self.weights()
         passes = int(self.rng.integers(1, self.tiles + 1))
         counts = [(passes, 1, 1), (1, passes, 1), (1, 1, passes)][self.rng.integers(3)]
-        keep = int(self.rng.integers(4) == 0)
+        keep = int(self.rng.integers(4) == 0 and self.has_tile)
+        self.has_tile = True
         self.tiles -= passes - keep
         batches, rows, columns = self._counts(3)
         steps = self.rng.integers(0, 4, 4)

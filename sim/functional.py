@@ -99,8 +99,9 @@ class FunctionalSimulator:
 
     def step(self, instruction: Instruction) -> None:
         """Execute one instruction; raises `StepError` if it cannot."""
-        for number in range(isa.SEMAPHORES):
-            if instruction.wait >> number & 1:
+        wait, signal = instruction.wait, instruction.signal
+        for number in range(isa.SEMAPHORES if wait else 0):
+            if wait >> number & 1:
                 if not self.semaphores[number]:
                     raise StepError(
                         Error.WATCHDOG, note=f"it waits for semaphore {number}, never signalled"
@@ -113,8 +114,8 @@ class FunctionalSimulator:
                 Opcode.VECTOR: self._vector,
                 Opcode.STORE: self._store,
             }[instruction.opcode](instruction)
-        for number in range(isa.SEMAPHORES):
-            if instruction.signal >> number & 1:
+        for number in range(isa.SEMAPHORES if signal else 0):
+            if signal >> number & 1:
                 self.semaphores[number] += 1
                 if self.semaphores[number] > isa.SEMAPHORE_MAX:
                     raise StepError(Error.SEMAPHORE_OVERFLOW)
@@ -175,6 +176,8 @@ class FunctionalSimulator:
 
     def _matmul(self, i: Instruction) -> None:
         n = self.config.array
+        if i.keep and self.tile is None:
+            raise StepError(Error.ILLEGAL_OPERAND, note="keep before this program took any tile")
         batch, row, column = _grid(i.batches, i.rows, i.columns)
         target = _within(
             (
@@ -227,8 +230,6 @@ class FunctionalSimulator:
     def _take_tiles(self, passes: int, keep: bool) -> NDArray[np.int8]:
         """The tiles `[passes, N, N]` of a matmul, the last of which stays in the array."""
         n = self.config.array
-        if keep and self.tile is None:
-            raise StepError(Error.ILLEGAL_OPERAND, note="keep before this program took any tile")
         needed = (passes - keep) * n
         if len(self.weights) < needed:
             raise StepError(Error.WATCHDOG, note="it waits for a weight tile that was never loaded")

@@ -190,13 +190,14 @@ class _Clocks:
                 self.starts.append(list(counts))
                 continue
             clock = list(current[i.queue])
-            for semaphore in range(isa.SEMAPHORES):
-                for side, mask in (("wait", i.wait), ("signal", i.signal)):
+            wait, signal = i.wait, i.signal
+            for semaphore in range(isa.SEMAPHORES if wait | signal else 0):
+                for side, mask in (("wait", wait), ("signal", signal)):
                     if mask >> semaphore & 1:
                         user, where = users.setdefault((semaphore, side), (i.queue, position))
                         if user != i.queue:
                             self.problems.append(Hazard("semaphore", where, position, semaphore))
-                if not i.wait >> semaphore & 1:
+                if not wait >> semaphore & 1:
                     continue
                 if taken[semaphore] == len(signals[semaphore]):
                     self.problems.append(Hazard("semaphore", position, position, semaphore))
@@ -211,8 +212,8 @@ class _Clocks:
             self.starts.append(clock)
             self.numbers.append(counts[i.queue])
             counts[i.queue] += 1
-            for semaphore in range(isa.SEMAPHORES):
-                if i.signal >> semaphore & 1:
+            for semaphore in range(isa.SEMAPHORES if signal else 0):
+                if signal >> semaphore & 1:
                     signals[semaphore].append(position)
 
 

@@ -11,8 +11,8 @@ from hw.tb.layouts import pack
 from hw.tb.streams import start_clock
 from hw.tpu import isa
 from hw.tpu.config import PRESETS
+from hw.tpu.control import COUNTER_BITS, increments
 from hw.tpu.control import Control as ControlUnit
-from hw.tpu.control import increments
 from hw.tpu.interfaces import POSITION_BITS, FaultReport
 from hw.tpu.registers import ADDRESS, COUNTERS, IDENT, REGISTERS, Control, Error, Status
 
@@ -333,3 +333,48 @@ async def counters_carry_into_their_high_word(dut: Any) -> None:
     await RisingEdge(dut.clk)
     low, high = await bench.read("useful_macs"), await bench.host.read(ADDRESS["useful_macs"] + 4)
     assert high == 1 and low | high << 32 == before + 16_500 * most
+
+
+def preset(dut: Any, name: str, value: int) -> None:
+    """Put a register of the unit to where counting alone would take years to get."""
+    getattr(dut, name).value = value
+
+
+@cocotb.test
+async def counters_are_right_from_anywhere(dut: Any) -> None:
+    """Every counter, from presets at its carries: breaks if a bit is lost on the way up."""
+    bench = Bench(dut)
+    await bench.begin()
+    await bench.start()
+    layout, wrap = increments(), 1 << COUNTER_BITS
+    starts = [(1 << bit) - 1 for bit in range(1, COUNTER_BITS + 1, 9)]
+    for start in (*starts, wrap - 1, 0, *(random.getrandbits(COUNTER_BITS) for _ in range(6))):
+        await FallingEdge(dut.clk)
+        for name in COUNTERS:
+            preset(dut, f"counter_{name}", start)
+        grow = {name: random.getrandbits(layout[name].width) for name in COUNTERS}
+        dut.increments.value = pack(layout, **grow)
+        await RisingEdge(dut.clk)
+        dut.increments.value = 0
+        await RisingEdge(dut.clk)
+        for name in COUNTERS:
+            low, high = await bench.read(name), await bench.host.read(ADDRESS[name] + 4)
+            assert low | high << 32 == (start + grow[name]) % wrap, name
+
+
+@cocotb.test
+async def the_watchdog_may_be_patient(dut: Any) -> None:
+    """From presets at carries of its 32 bits: it fires when it has counted to the register."""
+    bench = Bench(dut)
+    await bench.begin()
+    for limit in (*((1 << bit) + 3 for bit in range(4, 32, 3)), (1 << 32) - 1):
+        await bench.write("watchdog", limit)
+        await bench.start()
+        await FallingEdge(dut.clk)
+        preset(dut, "patience", limit - 6)
+        begin = bench.cycle
+        while int(dut.running.value):
+            await RisingEdge(dut.clk)
+        assert 5 <= bench.cycle - begin <= 8, limit
+        await bench.until_irq()
+        assert await bench.read("error") == Error.WATCHDOG

@@ -210,6 +210,17 @@ async def nothing_behind_halt_matters(dut: Any) -> None:
 
 
 @cocotb.test
+async def padding_is_progress(dut: Any) -> None:
+    """The watchdog must not stop a VECTOR that walks outside its image, where no row is read."""
+    core = Core(dut)
+    await core.begin()
+    await core.write("watchdog", 200)
+    outside = make(Opcode.VECTOR, source=isa.Source.SCRATCHPAD, reduce=isa.Reduce.MAX, columns=2,
+                   window_rows=20, window_columns=40, left=-1000)  # fmt: skip
+    assert await core.run_words(halting(outside)) == Status.DONE
+
+
+@cocotb.test
 async def reset_in_the_middle(dut: Any) -> None:
     """RESET at any moment leaves a core that runs the next program right."""
     core = Core(dut)

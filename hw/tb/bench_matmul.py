@@ -209,7 +209,13 @@ def payloads(program: list[Instruction]) -> list[int]:
     ]
 
 
+def taking(program: list[Instruction]) -> list[Instruction]:
+    """`program`, the first of which must not keep what nobody took."""
+    return [make(Opcode.MATMUL, **{**program[0].values, "keep": 0}), *program[1:]]
+
+
 async def run(dut: Any, program: list[Instruction], stall: float, tiles: float) -> Surroundings:
+    program = taking(program)
     dut.commands__valid.value = 0
     await start_clock(dut)
     around = Surroundings(dut, program, tiles)
@@ -272,7 +278,7 @@ async def faults_name_themselves(dut: Any, number: int) -> None:
     """Everything before the bad row lands, the fault comes once, and nothing follows it."""
     config = bench_config()
     bad, code, detail, before = faulty(config)[number]
-    good = [random_matmul(config) for _ in range(2)]
+    good = taking([random_matmul(config) for _ in range(2)])
     program = [*good, bad, random_matmul(config)]
     dut.commands__valid.value = 0
     await start_clock(dut)
@@ -288,3 +294,19 @@ async def faults_name_themselves(dut: Any, number: int) -> None:
     for _ in range(4 * array.latency(config)):
         await around.advance()
     assert around.streamed == total and around.completed == 2 and around.started == 3
+
+
+@cocotb.test
+async def keeping_nothing_is_a_fault(dut: Any) -> None:
+    """Breaks if a tile that an earlier program left in the array can be kept."""
+    config = bench_config()
+    bad = random_matmul(config, keep=1)
+    dut.commands__valid.value = 0
+    await start_clock(dut)
+    around = Surroundings(dut, [bad], 1.0, faults=True)
+    cocotb.start_soon(StreamDriver(dut, "commands").send(payloads([bad, random_matmul(config)])))
+    for _ in range(40):
+        await around.advance()
+    assert around.fault is not None and around.streamed == 0 and around.started == 1
+    assert around.fault["code"] == Error.ILLEGAL_OPERAND and around.fault["detail"] == 0
+    assert around.fault["tag"] == bad.tag

@@ -7,6 +7,7 @@ starts at once; Verilator's own runtime objects are shared between all designs.
 import importlib.metadata
 import json
 import os
+import shutil
 import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
@@ -17,7 +18,7 @@ from amaranth.hdl import Elaboratable
 from cocotb_tools import config
 
 from sim.rtl import cache, toolchain
-from sim.rtl.build import BuildError, make_environment, run_quietly
+from sim.rtl.build import COVERAGE_FLAGS, BuildError, make_environment, run_quietly
 from sim.rtl.progress import announce
 from sim.rtl.verilog import Verilog, convert
 
@@ -30,13 +31,14 @@ _LOG_TAIL = 6000
 
 
 def run_bench(
-    component: Elaboratable | Callable[[], Elaboratable],
+    component: Elaboratable | Callable[[], Elaboratable] | Verilog,
     test_module: str,
     *,
     name: str,
     parameters: Mapping[str, object] | None = None,
     seed: int | None = None,
     waves: Path | None = None,
+    coverage: Path | None = None,
 ) -> int:
     """Run every cocotb test of `test_module` on `component`; the number of tests that passed.
 
@@ -47,11 +49,13 @@ def run_bench(
       `hw.tb.runner.parameter("array")`. Must be JSON.
     - `seed`: of cocotb's and the streams' random numbers, 2016 unless given; also in `$SEED`.
     - `waves`: folder that receives `dump.vcd` (another, slower build).
+    - `coverage`: file that receives the counts, in Verilator's format (another, slower build).
 
     Raises AssertionError naming the failed tests, with the end of the log; `ToolMissing`,
     `ConversionError` or `BuildError` before that.
     """
-    simulation = build_bench(convert(component), waves=waves is not None)
+    verilog = component if isinstance(component, Verilog) else convert(component)
+    simulation = build_bench(verilog, waves=waves is not None, coverage=coverage is not None)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         here = waves if waves is not None else Path(folder)
         here.mkdir(parents=True, exist_ok=True)
@@ -67,6 +71,8 @@ def run_bench(
         order |= {"waves": waves is not None, "results": str(results), "here": str(here)}
         done = run_quietly([sys.executable, str(CHILD), json.dumps(order)], here, environment)
         passed, failed = _results(results)
+        if coverage is not None and (here / "coverage.dat").exists():
+            shutil.move(here / "coverage.dat", coverage)
     if failed or not passed:
         what = ", ".join(failed) or f"no test ran (exit status {done.returncode})"
         raise AssertionError(
@@ -81,17 +87,18 @@ def parameter(name: str) -> object:
     return json.loads(os.environ["SYSTOLICA_BENCH"])[name]
 
 
-def build_bench(verilog: Verilog, *, waves: bool = False) -> Path:
+def build_bench(verilog: Verilog, *, waves: bool = False, coverage: bool = False) -> Path:
     """Folder of the simulation built from `verilog`, from the cache when it is there."""
     compiler = toolchain.require(toolchain.compiler())
     versions = [importlib.metadata.version(package) for package in ("verilator", "cocotb")]
-    parts = [verilog.text, verilog.top, *BUILD_FLAGS, str(waves), *versions]
+    flags = [*BUILD_FLAGS, *(COVERAGE_FLAGS if coverage else ())]
+    parts = [verilog.text, verilog.top, *flags, str(waves), *versions]
     key = cache.content_key([*parts, compiler.version or ""])
 
     def make(folder: Path) -> None:
         (folder / f"{verilog.top}.v").write_text(verilog.text)
         order = {"phase": "build", "build": str(folder), "top": verilog.top, "waves": waves}
-        order["flags"] = list(BUILD_FLAGS)
+        order["flags"] = flags
         with announce("building the bench (once for this design)"):
             done = run_quietly(
                 [sys.executable, str(CHILD), json.dumps(order)],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import Component, In
+from amaranth.lib.wiring import Component, In, Out
 
 from hw.tpu.config import TpuConfig
 from hw.tpu.interfaces import RowRead
@@ -16,14 +16,21 @@ class Accumulators(Component):
 
     `landing` announces the `product` of the next cycle, which then overwrites or is added to its
     row, one row per cycle, also the same row again and again. `drain` reads rows; it is not
-    `ready` while the array reads the same bank in order to add.
+    `ready` while the array reads the same bank in order to add. `sums` is the row that `written`
+    puts away in this cycle, for who watches.
     """
 
     def __init__(self, config: TpuConfig) -> None:
         self.config = config
         width = config.array * 32
         super().__init__(
-            {"landing": In(Landing), "product": In(width), "drain": In(RowRead(width))}
+            {
+                "landing": In(Landing),
+                "product": In(width),
+                "drain": In(RowRead(width)),
+                "written": Out(Landing),
+                "sums": Out(width),
+            }
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -33,11 +40,12 @@ class Accumulators(Component):
         row_bits = (depth - 1).bit_length()
         arriving = Signal(Landing)
         m.d.sync += arriving.eq(self.landing)
+        m.d.comb += self.written.eq(arriving)
 
         drained_bank = Signal()
         refused = Signal()
         old_rows = []
-        sums = Signal(n * 32)
+        sums = self.sums
         for bank in range(2):
             m.submodules[f"bank{bank}"] = memory = Memory(shape=n * 32, depth=depth, init=[])
             write = memory.write_port()

@@ -29,6 +29,16 @@ from hw.tpu.vector.vector import VectorUnit
 from hw.tpu.weights import WeightFifo
 
 
+def ports(config: TpuConfig) -> dict[str, In | Out]:
+    """Everything that the core has to do with the world."""
+    return {
+        "m_axi": Out(Axi4(config)),
+        "s_axi": In(Axi4Lite()),
+        "irq": Out(1),
+        "trace": Out(TRACE.size),
+    }
+
+
 class Tpu(Component):
     """A whole core: AXI4 to DRAM, AXI4-Lite to the host, interrupt, trace port.
 
@@ -37,14 +47,7 @@ class Tpu(Component):
 
     def __init__(self, config: TpuConfig) -> None:
         self.config = config
-        super().__init__(
-            {
-                "m_axi": Out(Axi4(config)),
-                "s_axi": In(Axi4Lite()),
-                "irq": Out(1),
-                "trace": Out(TRACE.size),
-            }
-        )
+        super().__init__(ports(config))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -148,7 +151,7 @@ class Tpu(Component):
             control.fault.eq(faults.first),
             control.stuck.eq(faults.stuck),
         ]
-        moves = [dispatcher.dispatched, sequencer.streaming, vector.busy]
+        moves = [dispatcher.dispatched, sequencer.streaming, vector.moving]
         moves += [observer.read_beat, observer.write_beat]
         for name, queue in queues.items():
             unit = units[name]

@@ -206,8 +206,8 @@ class Matmul(Format, code=Opcode.MATMUL, queue=Queue.MATMUL):
     """Stream rows through the array, once for each weight tile.
 
     Passes run over (channel block c, kernel row ky, kernel column kx), c outermost; each takes the
-    next tile of the weight FIFO (`keep`: the first pass reuses the tile in the array, which must be
-    one that this program took). A pass streams rows over (batch b, output row y, output column x),
+    next tile of the weight FIFO (`keep`: the first pass reuses the tile in the array, an error if
+    this program took none). A pass streams rows over (batch b, output row y, output column x),
     b outermost. The row's image position is `(top + y*step_y + ky*dilation_y, left + x*step_x +
     kx*dilation_x)`. Inside
     `[0, height) x [0, width)` the scratchpad row read is `source + c*channel_stride +

@@ -38,7 +38,8 @@ class Landing(data.Struct):
 class MatmulSequencer(Component):
     """One row a cycle into the array, without a bubble between passes or instructions.
 
-    A pass's first row waits for `tile_ready` (unless it keeps its tile). Row data is wanted from
+    A pass's first row waits for `tile_ready` (unless it keeps its tile, which is a fault where no
+    tile was taken since reset). Row data is wanted from
     `scratchpad` in the next cycle and reaches the array's input (`row`, `switch`) one cycle after
     that. `landing` describes the product that the array puts out one cycle later. `completed`
     comes when the last product of an instruction has been written. `streaming`, `starving` and
@@ -133,16 +134,21 @@ class MatmulSequencer(Component):
         inside = Signal()
         first_pass = Signal()
         wants_tile = Signal()
+        has_tile = Signal()
+        tile_bad = Signal()
         scratchpad_bad = Signal()
         accumulator_bad = Signal()
         m.d.comb += [
             inside.eq((y >= 0) & (y < op.height) & (x >= 0) & (x < op.width)),
             first_pass.eq(Cat(*at.at_first[:PASS_LEVELS]).all()),
             wants_tile.eq(Cat(*at.at_first[PASS_LEVELS:]).all() & ~(op.keep & first_pass)),
+            tile_bad.eq(busy & op.keep & ~has_tile),
             scratchpad_bad.eq(busy & inside & (address >= config.scratchpad_rows)),
             accumulator_bad.eq(busy & (target >= config.accumulator_total_rows)),
             self.starving.eq(busy & wants_tile & ~self.tile_ready),
-            step.eq(busy & ~broken & ~scratchpad_bad & ~accumulator_bad & ~self.starving),
+            step.eq(
+                busy & ~broken & ~tile_bad & ~scratchpad_bad & ~accumulator_bad & ~self.starving
+            ),
             self.streaming.eq(step),
             self.tile_take.eq(step & wants_tile),
             self.commands.ready.eq(~broken & (~busy | (step & at.last))),
@@ -156,7 +162,10 @@ class MatmulSequencer(Component):
         with m.Elif(step & at.last):
             m.d.sync += busy.eq(0)
 
-        with m.If((scratchpad_bad | accumulator_bad) & ~broken):
+        with m.If(self.tile_take):
+            m.d.sync += has_tile.eq(1)
+
+        with m.If((tile_bad | scratchpad_bad | accumulator_bad) & ~broken):
             m.d.sync += broken.eq(1)
             m.d.comb += [
                 self.fault.valid.eq(1),
@@ -167,6 +176,8 @@ class MatmulSequencer(Component):
                 self.fault.tag.eq(op.tag),
                 self.fault.detail.eq(Mux(accumulator_bad, target, address)),
             ]
+            with m.If(tile_bad):
+                m.d.comb += [self.fault.code.eq(Fault.ILLEGAL_OPERAND), self.fault.detail.eq(0)]
 
         lanes = Signal(range(n + 1))
         m.d.comb += [

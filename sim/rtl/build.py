@@ -34,6 +34,11 @@ VERILATOR_FLAGS = (
     "-Wno-style",
     "-LDFLAGS", "-latomic",  # clang leaves std::atomic's questions to that library
 )  # fmt: skip
+# Counts of lines, branches, terms, bits and covers; wider than any signal, narrower than memories.
+COVERAGE_FLAGS = (
+    "--coverage-line", "--coverage-expr", "--coverage-toggle", "--coverage-user",
+    "--coverage-max-width", "1024", "--assert",
+)  # fmt: skip
 # -O1 for what runs once; Verilator's own -Os for the runtime would slow wide operations.
 MAKE_VARIABLES = {
     "OPT_FAST": "-O3",
@@ -69,14 +74,16 @@ def wave_format() -> str:
     return "fst" if toolchain.fst_header() else "vcd"
 
 
-def build(verilog: Verilog, *, waves: bool = False) -> SharedObject:
+def build(verilog: Verilog, *, waves: bool = False, coverage: bool = False) -> SharedObject:
     """The shared object of `verilog` with the harness inside.
 
-    A model with `waves` is slower and kept apart. Raises `ToolMissing` naming the install
-    command, `BuildError` with the log. Ctrl-C leaves the cache as it was.
+    A model with `waves`, or with counts for `coverage`, is slower and kept apart. Raises
+    `ToolMissing` naming the install command, `BuildError` with the log. Ctrl-C leaves the cache
+    as it was.
     """
     chosen = wave_format() if waves else None
-    verilog = Verilog(row_writes.merge(verilog.text), verilog.top)
+    if not coverage:  # which counts what is written
+        verilog = Verilog(row_writes.merge(verilog.text), verilog.top)
     compiler = toolchain.require(toolchain.compiler())
     versions = [importlib.metadata.version(name) for name in ("verilator", "pyverilator-mm")]
     harness = [(HERE / name).read_bytes() for name in HARNESS]
@@ -86,15 +93,18 @@ def build(verilog: Verilog, *, waves: bool = False) -> SharedObject:
             verilog.top,
             str(chosen),
             *VERILATOR_FLAGS,
+            *(COVERAGE_FLAGS if coverage else ()),
             _cxx_flags().replace(str(HERE), ""),
-            repr(MAKE_VARIABLES),
+            repr(QUICK_VARIABLES if coverage else MAKE_VARIABLES),
             compiler.version or "",
             toolchain.cpu_identity(),
             *versions,
             *harness,
         ]
     )
-    entry = cache.get_or_make("models", key, lambda folder: _make(verilog, folder, chosen))
+    entry = cache.get_or_make(
+        "models", key, lambda folder: _make(verilog, folder, chosen, coverage)
+    )
     return SharedObject(entry / "model.so", chosen)
 
 
@@ -152,12 +162,12 @@ def run_quietly(command: list[str], cwd: Path, env: dict[str, str]) -> subproces
     return subprocess.CompletedProcess(command, process.returncode, output, "")
 
 
-def _make(verilog: Verilog, folder: Path, waves: str | None) -> None:
+def _make(verilog: Verilog, folder: Path, waves: str | None, coverage: bool) -> None:
     """Fill `folder` with model.so and nothing else."""
     compiler = toolchain.require(toolchain.compiler())
     source = folder / f"{verilog.top}.v"
     source.write_text(verilog.text)
-    flags = list(VERILATOR_FLAGS)
+    flags = [*VERILATOR_FLAGS, *(COVERAGE_FLAGS if coverage else ())]
     if waves is None:
         # PyVerilator always asks for tracing code: keep it to the top-level pins.
         flags += ["--trace-depth", "1"]
@@ -174,7 +184,8 @@ def _make(verilog: Verilog, folder: Path, waves: str | None) -> None:
                 *flags,
             ],
             folder,
-            make_environment(compiler.path or "c++"),
+            # what counts coverage is large, and its runs are short
+            make_environment(compiler.path or "c++", optimise=not coverage),
         )
     library = folder / "obj" / f"V{verilog.top}"
     if done.returncode != 0 or not library.exists():

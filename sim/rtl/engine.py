@@ -16,7 +16,7 @@ from hw.tpu.registers import ADDRESS, COUNTERS, Control, Error, Status
 from sim.engine import RunResult, TpuError, check_range
 from sim.memory import MemoryTiming
 from sim.rtl.model import RtlModel
-from sim.rtl.verilog import source_key
+from sim.rtl.verilog import Verilog, source_key
 from sim.trace import decode
 
 WATCHDOG_CYCLES = 200_000
@@ -28,7 +28,9 @@ class RtlSimulator:
     """An `Engine` that counts cycles: the core's own Verilog under Verilator.
 
     A result's `trace` is recorded when `timeline` is set. `waves` names a wave file. DRAM
-    starts as zeros at bus address 0. Raises `ToolMissing` or `BuildError` if it cannot be built.
+    starts as zeros at bus address 0. `design` stands in for the core's Verilog: the same core
+    with more ports, or written otherwise; `coverage` counts it. Raises `ToolMissing` or
+    `BuildError` if it cannot be built.
     """
 
     name = "rtl"
@@ -43,16 +45,19 @@ class RtlSimulator:
         waves: str | Path | None = None,
         progress: bool = True,
         watchdog: int = WATCHDOG_CYCLES,
+        design: Verilog | None = None,
+        coverage: bool = False,
     ) -> None:
         self.config, self.dram_bytes, self.timeline = config, dram_bytes, timeline
         key = source_key([Path(hw.tpu.__file__).parent], config.to_dict())
         self.model = RtlModel(
-            lambda: Tpu(config),
+            design or (lambda: Tpu(config)),
             dram_bytes=dram_bytes,
             memory=memory,
             trace_path=waves,
             progress=progress,
             key=key,
+            coverage=coverage,
         )
         for name, expected in (("version", isa.VERSION), ("array", config.array)):
             if (found := self._get(name)) != expected:

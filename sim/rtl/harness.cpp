@@ -10,6 +10,9 @@
 
 #include "Vtop.h"
 #include "verilated.h"
+#if VM_COVERAGE
+#include "verilated_cov.h"
+#endif
 #if VM_TRACE
 #ifdef DUMP_FST
 #include "verilated_fst_c.h"
@@ -52,6 +55,15 @@ constexpr size_t event_bytes() {
 
 constexpr size_t kEventWords = (event_bytes<Vtop>() + 7) / 8;
 
+// A port `witness` has flags in its low 16 bits; its value is kept for each cycle that has one.
+template <typename Top>
+constexpr size_t witness_bytes() {
+    if constexpr (requires(Top& t) { t.witness; })
+        return sizeof(std::remove_reference_t<decltype(Top::witness)>);
+    else
+        return 0;
+}
+
 struct Harness {
     // A context of its own: in the default one, opening waves would touch every other model,
     // those already deleted included.
@@ -63,6 +75,7 @@ struct Harness {
     bool fresh = true;  // the first value after recording starts is an event
     std::vector<uint64_t> events;  // rows of (cycle, value words)
     uint64_t last_event[kEventWords + 1] = {};
+    std::vector<uint8_t> witnessed;
 #if VM_TRACE
     std::unique_ptr<Waves> waves;
 #endif
@@ -86,6 +99,17 @@ struct Harness {
         }
     }
 
+    template <typename Top>
+    void witness(Top* t) {
+        if constexpr (witness_bytes<Top>() > 0) {
+            uint16_t flags;
+            std::memcpy(&flags, &t->witness, sizeof flags);
+            if (flags == 0) return;
+            const auto* bytes = reinterpret_cast<const uint8_t*>(&t->witness);
+            witnessed.insert(witnessed.end(), bytes, bytes + witness_bytes<Top>());
+        }
+    }
+
     void dump(uint64_t half) {
 #if VM_TRACE
         if (waves) waves->dump(cycle * 10 + half * 5);
@@ -105,6 +129,7 @@ struct Harness {
     template <bool kWaves>
     inline void edge() {
         if (recording) sample_events(top.get());
+        witness(top.get());
         memory.sample(*top, cycle);
         top->clk = 1;
         top->eval();
@@ -249,12 +274,27 @@ uint64_t h_event_count(Harness* h) { return h->events.size() / (kEventWords + 1)
 const uint64_t* h_events(Harness* h) { return h->events.data(); }
 void h_clear_events(Harness* h) { h->events.clear(); }
 
+uint64_t h_witness_bytes(Harness*) { return witness_bytes<Vtop>(); }
+uint64_t h_witnessed(Harness* h) { return h->witnessed.size(); }
+const uint8_t* h_witness(Harness* h) { return h->witnessed.data(); }
+void h_clear_witness(Harness* h) { h->witnessed.clear(); }
+
 int h_waves(Harness* h, const char* path) {
 #if VM_TRACE
     h->waves = std::make_unique<Waves>();
     h->top->trace(h->waves.get(), 99);
     h->waves->open(path);
     return h->waves->isOpen();
+#else
+    return 0;
+#endif
+}
+
+// Counts of every coverage point so far; 0 without coverage in the model.
+int h_coverage(Harness* h, const char* path) {
+#if VM_COVERAGE
+    h->context->coveragep()->write(path);
+    return 1;
 #else
     return 0;
 #endif

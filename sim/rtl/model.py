@@ -57,6 +57,7 @@ class RtlModel:
     - `dram_bytes`: size of the memory at AXI address 0; beyond it answers DECERR.
     - `trace_path`: waves go there, suffix `.vcd` or `.fst`, whichever this machine can write.
     - `progress`: report long builds and runs on standard error.
+    - `coverage`: count it; see `write_coverage`.
 
     Raises `ToolMissing`, `ConversionError`, `BuildError`; ValueError for a wrong argument.
     """
@@ -70,6 +71,7 @@ class RtlModel:
         trace_path: str | Path | None = None,
         progress: bool = True,
         key: str | None = None,
+        coverage: bool = False,
     ) -> None:
         if dram_bytes < 1:
             raise ValueError(f"dram_bytes must be positive: {dram_bytes}")
@@ -78,7 +80,7 @@ class RtlModel:
                 f"trace_path must end in .{wave_format()} on this machine: {trace_path}"
             )
         verilog = design if isinstance(design, Verilog) else convert(design, key=key)
-        library = build(verilog, waves=trace_path is not None)
+        library = build(verilog, waves=trace_path is not None, coverage=coverage)
         self.memory = memory or MemoryTiming()
         self.progress = progress
         # Whole bus words (64 bytes at most) are copied, so the last one must be there.
@@ -226,6 +228,22 @@ class RtlModel:
         if clear:
             self._native.call("h_clear_events")
         return events
+
+    def witnessed(self) -> npt.NDArray[np.uint8]:
+        """Values of the `witness` port, `[cycles, bytes]`, of each cycle since the last call in
+        which its low 16 bits were not all zero. A design without the port has none."""
+        count = self._native.call("h_witnessed")
+        width = self._native.call("h_witness_bytes")
+        if count == 0:
+            return np.zeros((0, width), np.uint8)
+        values = np.ctypeslib.as_array(self._native.call("h_witness"), (count,)).copy()
+        self._native.call("h_clear_witness")
+        return values.reshape(-1, width)
+
+    def write_coverage(self, path: Path) -> None:
+        """Write the count of every coverage point since construction, in Verilator's format."""
+        if not self._native.call("h_coverage", str(path).encode()):
+            raise RuntimeError("this model was built without coverage")
 
     def close(self) -> None:
         """Finish the wave file and free the native model; a second call does nothing."""

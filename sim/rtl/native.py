@@ -31,7 +31,12 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "h_event_count": (c_uint64, []),
     "h_events": (POINTER(c_uint64), []),
     "h_clear_events": (None, []),
+    "h_witness_bytes": (c_uint64, []),
+    "h_witnessed": (c_uint64, []),
+    "h_witness": (POINTER(c_uint8), []),
+    "h_clear_witness": (None, []),
     "h_waves": (c_int, [c_char_p]),
+    "h_coverage": (c_int, [c_char_p]),
     "h_flush_waves": (None, []),
 }
 

@@ -80,18 +80,28 @@ def convert(
             return Verilog((known / "top.v").read_text(), top)
     elaboratable = component() if not isinstance(component, Elaboratable) else component
     # emit_src=False: with source locations the text would change with every comment.
-    text = _ZERO_CONTENTS.sub("", rtlil.convert(elaboratable, name=top, emit_src=False))
-    entry = cache.get_or_make(
-        "verilog", cache.content_key([text, *tools]), lambda folder: _run_yosys(text, folder, top)
-    )
-    verilog = (entry / "top.v").read_text()
+    verilog = from_rtlil(rtlil.convert(elaboratable, name=top, emit_src=False), top=top)
     if key is not None:
 
         def save(folder: Path) -> None:
-            (folder / "top.v").write_text(verilog)
+            (folder / "top.v").write_text(verilog.text)
 
         cache.get_or_make("sources", cache.content_key([key, *tools]), save)
-    return Verilog(verilog, top)
+    return verilog
+
+
+def from_rtlil(
+    text: str, *, top: str = "top", passes: str = PRE_PASS, write: str = WRITE
+) -> Verilog:
+    """RTLIL text through Yosys `passes` and its Verilog writer; raises as `convert` does."""
+    text = _ZERO_CONTENTS.sub("", text)
+    script = f"read_rtlil top.il; {_renames(text, top)}{passes}; {write} top.v"
+    entry = cache.get_or_make(
+        "verilog",
+        cache.content_key([text, _tool_versions(), script]),
+        lambda folder: _run_yosys(text, folder, script),
+    )
+    return Verilog((entry / "top.v").read_text(), top)
 
 
 def _tool_versions() -> str:
@@ -110,12 +120,11 @@ def _renames(text: str, top: str) -> str:
     return commands
 
 
-def _run_yosys(text: str, folder: Path, top: str) -> None:
+def _run_yosys(text: str, folder: Path, script: str) -> None:
     """Write `folder/top.v` from RTLIL text."""
     toolchain.require(toolchain.yosys())
+    # The script's names are relative: WebAssembly sees only the current folder for certain.
     (folder / "top.il").write_text(text)
-    # Relative names: WebAssembly sees only the current folder for certain.
-    script = f"read_rtlil top.il; {_renames(text, top)}{PRE_PASS}; {WRITE} top.v"
     with announce("converting to Verilog"):
         done = subprocess.run(
             [sys.executable, "-c", _RUN_YOSYS, "-q", "-p", script],

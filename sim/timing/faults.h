@@ -46,7 +46,10 @@ public:
         return {};
     }
 
-    Report matmul(const Matmul& op) const {
+    // In program order: a tile must have been taken before one is kept.
+    Report matmul(const Matmul& op) {
+        if (op.keep && !has_tile_) return report(Error::ILLEGAL_OPERAND, 0);
+        has_tile_ = true;
         const int64_t total = 2 * sizes_.accumulator_rows;
         bool fine = range(op.accumulator, {op.batches, signed_half(op.accumulator_batch_stride)},
                           {op.rows, signed_half(op.accumulator_row_stride)},
@@ -152,6 +155,7 @@ private:
         }
     };
     const Sizes sizes_;
+    bool has_tile_ = false;
 
     static Report report(Error code, int64_t detail) { return {int64_t(code), 0, 0, detail}; }
     static int64_t signed_row(int64_t row) {

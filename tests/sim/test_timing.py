@@ -147,12 +147,12 @@ def test_jitter_is_a_distribution(engines, rng):
 
 STOPS = {
     "accumulator": (make(Opcode.MATMUL, accumulator=40_000), Error.ACCUMULATOR_RANGE),
-    "matmul source": (make(Opcode.MATMUL, source=99_999, keep=1), Error.SCRATCHPAD_RANGE),
+    "matmul source": (make(Opcode.MATMUL, source=99_999), Error.SCRATCHPAD_RANGE),
     "stride": (
-        make(Opcode.MATMUL, columns=9, column_stride=(1 << 20) - 1, source=5, keep=1, step_x=1,
-             width=9),
+        make(Opcode.MATMUL, columns=9, column_stride=(1 << 20) - 1, source=5, step_x=1, width=9),
         Error.SCRATCHPAD_RANGE,
     ),
+    "keep": (make(Opcode.MATMUL, keep=1), Error.ILLEGAL_OPERAND),
     "vector source": (make(Opcode.VECTOR, convert=1, base=5000), Error.ACCUMULATOR_RANGE),
     "parameters": (make(Opcode.VECTOR, convert=1, parameters=999), Error.PARAMETER_RANGE),
     "destination": (make(Opcode.VECTOR, convert=1, destination=99_999), Error.SCRATCHPAD_RANGE),
@@ -184,7 +184,9 @@ STOPS = {
 def test_a_fault_is_reported_like_the_rtl_reports_it(engines, name):
     bad, code = STOPS[name]
     bad = make(bad.opcode, **{**bad.values, "tag": 77})
-    program = [make(Opcode.FENCE), bad, make(Opcode.HALT)]
+    n = engines[0].config.array
+    tile = make(Opcode.LOAD, memory=Memory.WEIGHTS, rows=n, row_bytes=n, dram_row_stride=n)
+    program = [make(Opcode.FENCE), tile, bad, make(Opcode.HALT)]
     reports = []
     for engine in engines:
         engine.write(PROGRAM_AT, np.frombuffer(isa.assemble(program), np.uint8))

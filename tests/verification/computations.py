@@ -129,9 +129,11 @@ def vector(draw: Operands, entries: set[int]) -> Placed:
 def _vector(draw: Operands, entries: set[int], timid: bool, most: int = 0) -> Placed:
     rng, config = draw.rng, draw.config
     source = Source.ACCUMULATORS if timid else rng.choice(list(Source))
-    convert = Convert.NONE
+    convert, sums = Convert.NONE, None
     if source is Source.ACCUMULATORS:
         convert = Convert.REQUANTISE if entries and rng.random() < 0.6 else Convert.BYTE
+    elif entries and rng.random() < 0.5:
+        convert, sums = Convert.REQUANTISE, rng.choice((Reduce.SUM, Reduce.MULTIPLY_ACCUMULATE))
     window = [1, 1] if rng.random() < 0.5 else draw.counts(2, 9)
     room = most or min(2 * config.accumulator_rows, MOST_WORK // prod(window))
     rows, columns = draw.counts(2, room)
@@ -142,7 +144,7 @@ def _vector(draw: Operands, entries: set[int], timid: bool, most: int = 0) -> Pl
         "tag": rng.getrandbits(16),
         "source": int(source),
         "convert": int(convert),
-        "reduce": int(Reduce.MAX if windowed or rng.random() < 0.2 else Reduce.NONE),
+        "reduce": int(sums or (Reduce.MAX if windowed or rng.random() < 0.2 else Reduce.NONE)),
         "byte": rng.randrange(4) if convert is Convert.BYTE else 0,
         "rows": rows,
         "columns": columns,
@@ -165,16 +167,43 @@ def _vector(draw: Operands, entries: set[int], timid: bool, most: int = 0) -> Pl
         values["parameters"] = rng.choice(sorted(entries))
     else:
         values |= draw.garbage(Opcode.VECTOR, "parameters")
+    if sums:
+        values["pad"] = rng.randint(-128, 127)
+        values["weights"] = rng.randint(0, config.lane_rows - window[0] * window[1])
+    else:
+        values |= draw.garbage(Opcode.VECTOR, "pad", "weights")
+    values |= _last_steps(draw, rows, columns, timid)
     found = touch(Opcode.VECTOR, values)
     memory = found[0].memory
     size = config.scratchpad_rows if memory == "scratchpad" else config.accumulator_total_rows
     values["base"] = draw.base(relative(found[0], ROW_SPAN), size, memory)
-    values["destination"] = draw.base(
-        relative(found[1], ROW_SPAN), config.scratchpad_rows, "scratchpad"
-    )
-    read = shifted(found[0], values["base"], ROW_SPAN)
-    written = shifted(found[1], values["destination"], ROW_SPAN)
+    for name, access in (("destination", found[1]), ("second", found[-1])):
+        if name == "destination" or values["add"]:
+            rows_ = relative(access, ROW_SPAN)
+            values[name] = draw.base(rows_, config.scratchpad_rows, "scratchpad")
+    found = touch(Opcode.VECTOR, values)
     # rows that an instruction both reads and writes have no defined order
-    if memory == "scratchpad" and overlap(read.rows, written.rows, size):
-        raise DoesNotFitError
-    return Placed(Instruction(Opcode.VECTOR, values), [read, written, *found[2:]])
+    for access in (found[0], found[-1] if values["add"] else found[0]):
+        if access.memory == "scratchpad" and overlap(
+            access.rows, found[1].rows, config.scratchpad_rows
+        ):
+            raise DoesNotFitError
+    return Placed(Instruction(Opcode.VECTOR, values), found)
+
+
+def _last_steps(draw: Operands, rows: int, columns: int, timid: bool) -> dict[str, int]:
+    """A residual add, with constants that may be anything, and a table; mostly neither."""
+    rng, config = draw.rng, draw.config
+    values = {"add": int(not timid and rng.random() < 0.25), "table": int(rng.random() < 0.2)}
+    if values["add"]:
+        values |= draw.strides({"second_row_stride": rows, "second_column_stride": columns})
+        values["second_parameters"] = rng.randrange(config.parameter_entries)
+        values["swap"] = rng.getrandbits(1)
+    else:
+        names = ("second", "second_row_stride", "second_column_stride", "second_parameters", "swap")
+        values |= draw.garbage(Opcode.VECTOR, *names)
+    if values["table"]:
+        values["table_number"] = rng.randrange(config.lane_rows // 256)
+    else:
+        values |= draw.garbage(Opcode.VECTOR, "table_number")
+    return values

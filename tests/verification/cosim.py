@@ -10,7 +10,10 @@ import json
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 
@@ -21,19 +24,23 @@ from rich.progress import Progress
 from hw.tpu.config import PRESETS
 from hw.tpu.registers import Error
 from tests.verification.corruption import Corrupted, corrupt
-from tests.verification.coverage import Coverage
+from tests.verification.coverage.functional import Coverage
 from tests.verification.generator import DRAM_BYTES, Program, generate
 from tests.verification.rig import WATCHDOG, Outcome, Rig
 from tests.verification.shrink import shrink
 from tests.verification.verdict import Verdict, judge
 
-RATIO = {"tiny": 18, "ulx3s": 1, "default": 1}
+RATIO = {"tiny": 180, "ulx3s": 9, "default": 9, "large": 2}
 """Programs of each preset: small memories give the same cases at a fraction of the cost."""
 CORES = [name for name in PRESETS if name != "tpu_v1"]  # not built as RTL
 ILLEGAL = 0.25
 """Share of the programs that are corrupted."""
+DUMP = 8
+"""After so many programs the rows that were written are also read back from the core."""
 AUDIT = 64
-"""After so many programs every on-chip row is compared, not only those that were written."""
+"""After so many, every row."""
+CHUNK = 2500
+"""Programs that one process runs in a row."""
 MOST_FAILURES = 5
 
 
@@ -44,15 +51,28 @@ class Campaign:
     programs: Counter[str] = field(default_factory=Counter)
     instructions: int = 0
     cycles: int = 0
+    cpu_seconds: float = 0.0
     failures: list[str] = field(default_factory=list)
     coverage: Coverage = field(default_factory=Coverage)
 
-    def summary(self, cpu_seconds: float) -> str:
+    def merge(self, other: Campaign) -> None:
+        """Add what another one counted."""
+        self.programs += other.programs
+        self.instructions += other.instructions
+        self.cycles += other.cycles
+        self.cpu_seconds += other.cpu_seconds
+        self.failures += other.failures
+        self.coverage.instructions += other.coverage.instructions
+        self.coverage.ends += other.coverage.ends
+
+    def summary(self) -> str:
+        cpu_seconds = self.cpu_seconds
         total = sum(self.programs.values())
         kinds = ", ".join(f"{count} {name}" for name, count in sorted(self.programs.items()))
         return (
-            f"{self.coverage.tables()}\n\n{total} programs ({kinds}), {self.instructions} "
-            f"instructions, {self.cycles} cycles of the core in {cpu_seconds:.1f} CPU-seconds "
+            f"{self.coverage.tables()}\n\n{self.coverage.summary()}\n"
+            f"{total} programs ({kinds}), {self.instructions} instructions, "
+            f"{self.cycles} cycles of the core in {cpu_seconds:.1f} CPU-seconds "
             f"({total / cpu_seconds:.0f} programs/s): {len(self.failures)} mismatches"
         )
 
@@ -65,11 +85,13 @@ def image_of(program: Program, found: Corrupted) -> np.ndarray:
     return image
 
 
-def run_legal(rig: Rig, program: Program, campaign: Campaign, full: bool) -> None:
-    difference, outcome = rig.compare(program, full)
+def run_legal(
+    rig: Rig, program: Program, campaign: Campaign, full: bool = False, dump: bool = True
+) -> None:
+    difference, outcome = rig.compare(program, full, dump)
     campaign.instructions += len(program.instructions)
     campaign.cycles += outcome.cycles
-    campaign.coverage.add(program.instructions, program.config)
+    campaign.coverage.add(program.instructions, program.config, program.timing)
     if not difference:
         return
 
@@ -105,7 +127,7 @@ def run_illegal(rig: Rig, program: Program, campaign: Campaign) -> None:
     blamed = None
     if outcome.code is not Error.NONE and outcome.position < len(found.decoded):
         blamed = found.decoded[outcome.position]
-    campaign.coverage.end(blamed, outcome.code.name)
+    campaign.coverage.end(blamed, outcome.code.name, program.config, program.timing)
     note = _complaint(rig, verdict, outcome, image, found)
     if outcome.hung:
         rig.recover()
@@ -135,28 +157,66 @@ def _complaint(
     return ""
 
 
-def run(
-    count: int, seed: int, ratio: dict[str, int], illegal: float = ILLEGAL, progress: bool = True
+def run_chunk(
+    name: str,
+    seed: int,
+    numbers: range,
+    illegal: float,
+    advance: Callable[[], object],
+    watched: bool = True,
 ) -> Campaign:
-    """`count` programs; stops early after `MOST_FAILURES` mismatches."""
-    campaign = Campaign()
-    total = sum(ratio.values())
+    """Programs `numbers` of a preset; stops early after `MOST_FAILURES` mismatches."""
+    begin, campaign = time.process_time(), Campaign()
+    rig = Rig(PRESETS[name], watched=watched)
+    for number in numbers:
+        program = generate(PRESETS[name], seed * 1_000_000 + number)
+        if Random(f"kind {program.seed}").random() < illegal:
+            run_illegal(rig, program, campaign)
+            campaign.programs[f"{name} illegal"] += 1
+        else:
+            run_legal(rig, program, campaign, number % AUDIT == 0, number % DUMP == 0)
+            campaign.programs[f"{name} legal"] += 1
+        advance()
+        if len(campaign.failures) >= MOST_FAILURES:
+            break
+    rig.close()
+    campaign.cpu_seconds = time.process_time() - begin
+    return campaign
+
+
+def run(
+    count: int,
+    seed: int,
+    ratio: dict[str, int],
+    illegal: float = ILLEGAL,
+    progress: bool = True,
+    jobs: int = 1,
+) -> Campaign:
+    """`count` programs, on `jobs` processes; no more chunks after `MOST_FAILURES` mismatches."""
+    campaign, total = Campaign(), sum(ratio.values())
+    chunks = []
+    for name, share in ratio.items():
+        programs = range(-(-count * share // total))
+        chunks += [(name, programs[at : at + CHUNK]) for at in programs[::CHUNK]]
     with Progress(console=Console(stderr=True), disable=not progress, transient=True) as bar:
         task = bar.add_task("cosim", total=count)
-        for name, share in ratio.items():
-            rig = Rig(PRESETS[name])
-            for number in range(-(-count * share // total)):
-                program = generate(PRESETS[name], seed * 1_000_000 + number)
-                if Random(f"kind {program.seed}").random() < illegal:
-                    run_illegal(rig, program, campaign)
-                    campaign.programs[f"{name} illegal"] += 1
-                else:
-                    run_legal(rig, program, campaign, number % AUDIT == 0)
-                    campaign.programs[f"{name} legal"] += 1
-                bar.advance(task)
+        if jobs == 1:
+            for name, numbers in chunks:
+                if len(campaign.failures) < MOST_FAILURES:
+                    found = run_chunk(name, seed, numbers, illegal, lambda: bar.advance(task))
+                    campaign.merge(found)
+            return campaign
+        with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+            waiting = {
+                pool.submit(run_chunk, name, seed, numbers, illegal, int): len(numbers)
+                for name, numbers in chunks
+            }
+            for done in as_completed(waiting):
+                campaign.merge(done.result())
+                bar.advance(task, waiting[done])
                 if len(campaign.failures) >= MOST_FAILURES:
+                    pool.shutdown(cancel_futures=True)
                     break
-            rig.close()
     return campaign
 
 
@@ -166,22 +226,21 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of everything random (1)")
     parser.add_argument("--preset", choices=CORES, help="only this core (a mixture)")
     parser.add_argument("--illegal", type=float, default=ILLEGAL, help=f"share ({ILLEGAL})")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (1)")
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
     ratio = {options.preset: 1} if options.preset else RATIO
-    begin = time.process_time()
-    campaign = run(options.n, options.seed, ratio, options.illegal)
-    seconds = time.process_time() - begin
+    campaign = run(options.n, options.seed, ratio, options.illegal, jobs=options.jobs)
     for failure in campaign.failures:
         print(failure, end="\n\n")
-    print(campaign.summary(seconds))
+    print(campaign.summary())
     if options.json:
         figures = {
             "seed": options.seed,
             "programs": dict(campaign.programs),
             "instructions": campaign.instructions,
             "cycles": campaign.cycles,
-            "cpu_seconds": round(seconds, 1),
+            "cpu_seconds": round(campaign.cpu_seconds, 1),
             "watchdog": WATCHDOG,
             "mismatches": campaign.failures,
             "coverage": campaign.coverage.to_dict(),

@@ -25,8 +25,8 @@ DRAM_BYTES = 1 << 16
 """What a program may touch."""
 CODE_BYTES = 1 << 13
 MOST_INSTRUCTIONS = 26
-KINDS = ("load", "parameters", "junk", "matmul", "vector", "store", "fence")
-WEIGHTS = (22, 10, 3, 24, 26, 18, 4)
+KINDS = ("load", "parameters", "junk", "lanes", "matmul", "vector", "store", "fence")
+WEIGHTS = (22, 10, 3, 7, 24, 30, 18, 4)
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,8 @@ def _compose(config: TpuConfig, rng: Random) -> list[Placed]:
             placed = transfer(draw, where, Opcode.LOAD, Memory.PARAMETERS)
             program.append(placed)
             entries -= {int(row) // PARAMETER_SUBROWS for row in placed.accesses[1].rows}
+        elif kind == "lanes":
+            program.append(transfer(draw, where, Opcode.LOAD, Memory.LANES))
         elif kind == "vector":
             program.append(vector(draw, entries))
         elif kind == "fence":

@@ -14,12 +14,15 @@ from hw.tpu.config import TpuConfig
 from hw.tpu.isa import Convert, Instruction, Memory, Opcode, make
 from hw.tpu.registers import ADDRESS, Control, Error, Status
 from sim.engine import TpuError
-from sim.functional import FunctionalSimulator
+from sim.functional import FunctionalSimulator, StepError
 from sim.hazards import accesses
 from sim.memory import MemoryTiming
 from sim.rtl.engine import RtlSimulator
+from sim.rtl.verilog import Verilog
 from tests.verification.generator import DRAM_BYTES, Program, noise
+from tests.verification.lockstep import Streams, follow
 from tests.verification.operands import Placed, defaults
+from tests.verification.witness import witnessed
 
 HALT = make(Opcode.HALT)
 MOST_CYCLES = 2_000_000
@@ -56,13 +59,32 @@ class Outcome:
 
 
 class Rig:
-    """One core with its oracle. DRAM is what programs see, then room for dumps."""
+    """One core with its oracle. DRAM is what programs see, then room for dumps.
 
-    def __init__(self, config: TpuConfig) -> None:
+    A `watched` core has a port that shows what it writes, for comparison per instruction;
+    `design` stands in for it, unwatched. The memory on its bus has at least `dram_bytes`.
+    """
+
+    def __init__(
+        self,
+        config: TpuConfig,
+        design: Verilog | None = None,
+        coverage: bool = False,
+        dram_bytes: int = 0,
+        watched: bool = True,
+    ) -> None:
         self.config = config
+        self.watched = watched and design is None
         rows = config.scratchpad_rows + 4 * config.accumulator_total_rows
         self.total = DRAM_BYTES + -(-(rows * config.array + 8192) // 4096) * 4096
-        self.rtl = RtlSimulator(config, self.total + 2 * MARGIN, progress=False, watchdog=WATCHDOG)
+        self.rtl = RtlSimulator(
+            config,
+            max(dram_bytes, self.total + 2 * MARGIN),
+            progress=False,
+            watchdog=WATCHDOG,
+            design=witnessed(config) if self.watched else design,
+            coverage=coverage,
+        )
         self.model = self.rtl.model
         self.oracle = FunctionalSimulator(config, self.total)
         self.base = 0
@@ -76,6 +98,10 @@ class Rig:
     def dram(self) -> NDArray[np.uint8]:
         """The core's DRAM from offset 0 on."""
         return self.model.dram[self.base : self.base + self.total]
+
+    def dram_from(self, offset: int) -> NDArray[np.uint8]:
+        """The core's DRAM from `offset` to the end of the memory, beyond what the rig uses too."""
+        return self.model.dram[self.base + offset :]
 
     def set(self, name: str, value: int) -> None:
         self.model.write_register(ADDRESS[name], value)
@@ -119,9 +145,7 @@ class Rig:
         self.oracle.dram_bytes = dram_bytes
         self.undefined = False
         try:
-            with np.errstate(
-                over="ignore", under="ignore", invalid="call", call=self._not_a_number
-            ):
+            with self._counting_nans():
                 self.oracle.run(entry, length)
         except TpuError as error:
             return Outcome(error.code, error.position, error.tag, error.detail)
@@ -129,27 +153,54 @@ class Rig:
             self.oracle.dram_bytes = self.total
         return Outcome(Error.NONE)
 
+    def _counting_nans(self) -> np.errstate:
+        return np.errstate(over="ignore", under="ignore", invalid="call", call=self._not_a_number)
+
     def _not_a_number(self, kind: str, flag: int) -> None:
         self.undefined = True
 
-    def compare(self, program: Program, full: bool = False) -> tuple[str, Outcome]:
-        """Run a legal program on both; what differs (or "") and how the core ended."""
+    def compare(
+        self, program: Program, full: bool = False, dump: bool = True
+    ) -> tuple[str, Outcome]:
+        """Run a legal program on both; what differs (or "") and how the core ended.
+
+        `dump`: also read back the on-chip rows that it wrote, or, if `full`, all.
+        """
         self.model.set_memory(program.timing)
         self.place(program.image, program.base)
         length = len(program.instructions)
-        wanted, found = self.run_oracle(program.entry, length), self.run_rtl(program.entry, length)
-        if wanted.code is not Error.NONE:
+        self.model.witnessed()
+        found = self.run_rtl(program.entry, length)
+        parted = self._follow(program) if self.watched else ""
+        if not self.watched and (wanted := self.run_oracle(program.entry, length)).code:
             return f"the oracle stops: {wanted}", found
         if self.undefined:
             return "not a legal program: a scale is not a number", found
         if found.hung or found.code is not Error.NONE:
             return f"the core ends with: {found}", found
-        if difference := self.difference("after the program"):
+        if difference := parted or self.difference("after the program"):
             return difference, found
         for name, count in self.oracle.counters.items():
             if (counted := self.rtl.counter(name)) != count:
                 return f"counter {name} is {counted}, the oracle's {count}", found
-        return self.dump(None if full else program.bare), found
+        return self.dump(None if full else program.bare) if dump or full else "", found
+
+    def _follow(self, program: Program) -> str:
+        """Step the oracle through `program` and compare what each instruction wrote."""
+        streams = Streams(self.config, self.model.witnessed(), program.base)
+        self.oracle.reset()
+        self.oracle.dram_bytes, self.undefined = DRAM_BYTES, False
+        try:
+            with self._counting_nans():
+                position, difference = follow(self.oracle, program.instructions, streams)
+        except StepError as stop:
+            return f"the oracle stops: {stop}"
+        finally:
+            self.oracle.dram_bytes = self.total
+        if not difference:
+            return ""
+        blamed = (*program.instructions, "after the program")[position]
+        return f"instruction {position}, {blamed}: {difference}"
 
     def recover(self, seed: int = 0) -> None:
         """Reset the core from whatever state it is in, and give both the same state."""
@@ -251,6 +302,7 @@ class Rig:
         ]
         program += [
             make(Opcode.LOAD, memory=Memory.PARAMETERS, rows=config.parameter_subrows, **rows),
+            make(Opcode.LOAD, memory=Memory.LANES, rows=config.lane_rows, **rows),
             make(Opcode.LOAD, memory=Memory.WEIGHTS, rows=n, **rows),
             make(Opcode.FENCE),
             make(

@@ -2,17 +2,18 @@
 
 from random import Random
 
+import numpy as np
 import pytest
 
 from hw.tpu import isa
 from hw.tpu.config import PRESETS
-from hw.tpu.isa import Instruction
+from hw.tpu.isa import Instruction, Memory
 from hw.tpu.registers import Error
 from sim.functional import FunctionalSimulator
-from sim.hazards import find_hazards
+from sim.hazards import accesses, find_hazards
 from tests.verification import cosim, generator
 from tests.verification.corruption import Corrupted, corrupt
-from tests.verification.rig import Outcome
+from tests.verification.rig import Outcome, Rig
 from tests.verification.verdict import judge
 
 TINY = PRESETS["tiny"]
@@ -22,14 +23,15 @@ def test_random_programs_and_corruptions_agree(seed):
     campaign = cosim.run(600, seed, {"tiny": 1}, progress=False)
     assert not campaign.failures, campaign.failures[0]
     assert sum(campaign.programs.values()) == 600
-    reached = {name.split()[0] for name, _ in campaign.coverage.instructions}
+    reached = {name.split()[0] for name, *_ in campaign.coverage.instructions}
     assert reached == {"LOAD", "MATMUL", "VECTOR", "STORE", "FENCE", "HALT"}
-    assert len({error for _, error in campaign.coverage.ends}) >= 6
+    assert len({error for _, error, _ in campaign.coverage.ends}) >= 6
 
 
 @pytest.mark.parametrize("preset", ["ulx3s", "default"])
 def test_other_cores_agree(seed, preset):
-    campaign = cosim.run(25, seed, {preset: 1}, progress=False)
+    """Memories are read back after each program; only `make cosim` builds their watched cores."""
+    campaign = cosim.run_chunk(preset, seed, range(0, 25 * 8, 8), cosim.ILLEGAL, int, watched=False)
     assert not campaign.failures, campaign.failures[0]
 
 
@@ -44,9 +46,44 @@ def test_a_difference_is_found_and_shrunk(seed, monkeypatch):
     monkeypatch.setattr(cosim, "MOST_FAILURES", 1)
     campaign = cosim.run(200, seed, {"tiny": 1}, illegal=0, progress=False)
     [failure] = campaign.failures
+    assert failure.startswith("legal program: instruction") and "VECTOR" in failure.splitlines()[0]
     shrunk = failure.split("# shrunk")[1]
     listing = [line for line in shrunk.splitlines() if line[:4].strip().isdigit()]
     assert len(listing) <= 3 and any("VECTOR" in line for line in listing)
+
+
+@pytest.mark.parametrize("memory", ["scratchpad", "weights", "parameters", "lanes", "DRAM"])
+def test_every_memory_is_compared_per_instruction(seed, monkeypatch, memory):
+    """One wrong bit in what one instruction wrote is blamed on it, whoever reads it later."""
+    kind = "STORE" if memory == "DRAM" else "LOAD"
+    right = FunctionalSimulator.step
+
+    def wrong(self, i):
+        right(self, i)
+        if i.opcode.name != kind or memory not in ("DRAM", Memory(i.memory).name.lower()):
+            return
+        if memory == "weights":
+            self.weights[-1] = self.weights[-1] ^ np.int8(1)
+        else:
+            written = next(access for access in accesses(i) if access.writes)
+            getattr(self, memory.lower())[written.rows[-1]] ^= 1
+
+    monkeypatch.setattr(FunctionalSimulator, "step", wrong)
+    rig = Rig(TINY)
+    for number in range(60):
+        program = generator.generate(TINY, seed + number)
+        difference, _ = rig.compare(program, dump=False)
+        loads = [i for i in program.instructions if i.opcode.name == kind]
+        if memory != "DRAM":
+            loads = [i for i in loads if Memory(i.memory).name.lower() == memory]
+        assert bool(difference) == bool(loads)
+        if loads:
+            assert difference.startswith(f"instruction {program.instructions.index(loads[0])}, ")
+            assert memory in difference
+            break
+        rig.recover()
+    rig.close()
+    assert loads
 
 
 def test_generated_semaphores_are_needed():

@@ -51,7 +51,7 @@ def _transfer(
 ) -> Placed:
     rng, n = draw.rng, draw.config.array
     lane, row_bytes = _lanes(draw)
-    lines, rows = draw.counts(2, most or max(1, min(6 * n, MOST_BYTES // row_bytes)))
+    lines, rows = draw.counts(2, most or max(1, min(12 * n, MOST_BYTES // row_bytes)))
     values = defaults(opcode) | {
         "tag": rng.getrandbits(16),
         "lines": lines,
@@ -72,9 +72,12 @@ def _transfer(
     if memory == Memory.WEIGHTS:
         values |= draw.garbage(opcode, "base", "row_stride", "line_stride")
     else:
-        parameters = memory == Memory.PARAMETERS
         config = draw.config
-        size = config.parameter_subrows if parameters else config.scratchpad_rows
+        size = {
+            Memory.SCRATCHPAD: config.scratchpad_rows,
+            Memory.PARAMETERS: config.parameter_subrows,
+            Memory.LANES: config.lane_rows,
+        }[memory]
         base = draw.base(relative(found[1], ROW_SPAN), size, "scratchpad")
         values["base"] = base
         placed.append(shifted(found[1], base, ROW_SPAN))

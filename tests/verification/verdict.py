@@ -73,7 +73,7 @@ def judge(config: TpuConfig, found: Corrupted, dram_bytes: int, oracle: Outcome)
         verdict.faults = {position: {Error.DRAM_RANGE} for position in range(found.length + 1)}
         return verdict
     seen: list[Instruction] = []
-    stopped = False
+    stopped = has_tile = False
     for position, i in enumerate(found.decoded):
         tag = int.from_bytes(found.words[position][:8], "little") >> 40 & 0xFFFF
         verdict.tags[position] = tag
@@ -86,7 +86,12 @@ def judge(config: TpuConfig, found: Corrupted, dram_bytes: int, oracle: Outcome)
         seen.append(i)
         if i.opcode in (Opcode.FENCE, Opcode.HALT) and (stopped or i.opcode is Opcode.HALT):
             break
-        if codes := operand_faults(i, config, dram_bytes):
+        codes = operand_faults(i, config, dram_bytes)
+        if i.opcode is Opcode.MATMUL:
+            if i.keep and not has_tile:
+                codes = {Error.ILLEGAL_OPERAND}
+            has_tile = True
+        if codes:
             verdict.faults[position] = codes
             stopped = True
     else:
@@ -101,17 +106,8 @@ def judge(config: TpuConfig, found: Corrupted, dram_bytes: int, oracle: Outcome)
     verdict.watchdog = locked or mixed
     # find_lockup leaves out the tile that waits in the array: what it fears may yet end
     verdict.done = not faulty and (mixed or not locked or ends)
-    verdict.defined = (
-        ends
-        and not (faulty or mixed or locked or _keeps_nothing(seen))
-        and not find_hazards(seen, config)
-    )
+    verdict.defined = ends and not (faulty or mixed or locked) and not find_hazards(seen, config)
     return verdict
-
-
-def _keeps_nothing(program: list[Instruction]) -> bool:
-    """Whether the first MATMUL keeps a tile that no program loaded: its sums are undefined."""
-    return next((bool(i.keep) for i in program if i.opcode is Opcode.MATMUL), False)
 
 
 def _mixed(program: list[Instruction]) -> bool:

@@ -74,6 +74,7 @@ class VectorUnit(wiring.Component):
     none waits for as long). Reads stop while `RESULTS` outputs are under way, so
     that nothing in the lanes ever waits; one command's reads overlap the writes of those before it.
 
+    `busy` tells that a row is read, `moving` that a position is, inside the image or not.
     `completed` strobes in the cycle after the command's last row was accepted. `fault` strobes
     when the position at fault would be read (the parameter entries first, then the table, the row
     of weights, the source, the second operand, the destination); from then on nothing is taken,
@@ -99,6 +100,7 @@ class VectorUnit(wiring.Component):
                 "table": Out(TableRead(config)),
                 "busy": Out(1),
                 "stalled": Out(1),
+                "moving": Out(1),
             }
         )
 
@@ -131,6 +133,7 @@ class VectorUnit(wiring.Component):
 
         reads = (self.accumulators, self.scratchpad_read, self.second)
         m.d.comb += [
+            self.moving.eq(issue),
             self.busy.eq(Cat(port.valid & port.ready for port in reads).any()),
             self.stalled.eq(Cat(p.valid & ~p.ready for p in (*reads, self.scratchpad_write)).any()),
         ]
