@@ -10,6 +10,7 @@ TYPED := $(wildcard sw sim fpga)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tools demo test cosim faults coverage kill prove conformance networks lint format
+.PHONY: help setup tools demo test cosim faults kill prove conformance networks fuzz lint format
 .PHONY: bench docs clean
 
 help: ## list the targets
@@ -69,6 +70,9 @@ networks: setup ## nine real architectures on the CPU device against ONNX Runtim
 
 coverage: setup ## line, branch, expression, toggle and FSM coverage of the core; pages in build/
 	@$(PY) -m tests.verification.coverage --seed $(SEED)
+SECONDS ?= 60
+fuzz: setup ## SECONDS (60) of damaged models against the importer
+	@$(PY) -m tests.conformance.fuzz --seconds $(SECONDS) --seed $(SEED)
 
 lint: setup ## ruff (lint and format) and mypy
 	@$(PY) -m ruff check .

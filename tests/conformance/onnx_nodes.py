@@ -6,6 +6,7 @@ python -m tests.conformance.onnx_nodes --json conformance.json
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import re
 import sys
@@ -54,6 +55,7 @@ class Report:
         return {k: v for k, v in self.failed.items() if k not in IMPOSSIBLE}
 
 
+@functools.cache
 def node_tests() -> list[Any]:
     """The suite's node tests; they are made by the package's own code, which warns."""
     with warnings.catch_warnings():

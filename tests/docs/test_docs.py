@@ -16,6 +16,8 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^```(sh|console|python)( slow)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COVERED = {
     "make conformance": "tests/conformance/test_onnx_nodes.py",
+    "make fuzz": "tests/graph/onnx_import/test_hostile.py",
+    "make networks": "tests/conformance/test_networks.py",
     "make demo": "tests/end_to_end/test_demo.py",
     "make test": "this run",
 }

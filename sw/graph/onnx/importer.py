@@ -52,8 +52,13 @@ def import_onnx(
     """
     loaded, where = load(model, folder)
     graph = Graph()
-    with graph.device(device):
-        return Importer(loaded, where).run(graph, dict(shapes or {}))
+    try:
+        with graph.device(device):
+            return Importer(loaded, where).run(graph, dict(shapes or {}))
+    except ModelError:
+        raise
+    except (ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
+        raise ModelError(f"the model cannot be imported: {error}") from error
 
 
 class Scope:

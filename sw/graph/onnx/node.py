@@ -22,6 +22,8 @@ from sw.graph.tensor import Tensor
 if TYPE_CHECKING:
     from sw.graph.onnx.importer import Importer
 
+AXES = {"axes", "axis", "batch_axis", "batch_dims", "perm", "time_axis"}
+MOST_AXES = 64
 _BAD = re.compile(r"[^A-Za-z0-9_./>-]")
 
 
@@ -65,6 +67,11 @@ class Node:
         self.attrs = {a.name: attribute_value(a) for a in proto.attribute}
         self.name = clean(proto.name or f"{proto.op_type}_{''.join(proto.output[:1])}")
         self.outputs = len(proto.output)
+        for name in AXES & set(self.attrs):
+            if any(abs(a) > MOST_AXES for a in np.ravel(self.attrs[name]).tolist()):
+                raise ModelError(f"{name} {self.attrs[name]} is outside every shape")
+        if self.attr("batch_dims", 0) < 0:  # the onnx package's type inference crashes on it
+            raise ModelError(f"batch_dims {self.attr('batch_dims')} is negative")
 
     # --- what it is given ----------------------------------------------------------------------
 

@@ -67,6 +67,8 @@ def flatten(node: Node) -> Any:
     dims, axis = tensor.shape.dims, int(node.attr("axis", 1))
     if dims is None or tensor.dtype.numpy == _PLAIN:
         return NotImplemented
+    if not -len(dims) <= axis <= len(dims):
+        raise ModelError(f"axis {axis} is outside a value of rank {len(dims)}")
     axis = axis + len(dims) if axis < 0 else axis
     before, after = dims[:axis], dims[axis:]
     sizes = []
