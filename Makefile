@@ -9,12 +9,11 @@ WARM_STAMP := $(VENV)/.warm-done
 TYPED := $(wildcard sw sim fpga)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test cosim faults coverage kill prove conformance networks lint format
-.PHONY: help setup tools demo test cosim faults kill prove conformance networks fuzz lint format
-.PHONY: bench docs clean
+.PHONY: help setup tools demo test cosim faults coverage kill prove conformance networks fuzz lint
+.PHONY: format bench docs clean resnet50-rtl graphs
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # One line for each missing tool, with the command that installs it; then fail once.
 tools:
@@ -52,6 +51,9 @@ N ?= 10000
 SEED ?= 1
 cosim: setup ## N random programs (10000) on the Verilated core against the oracle
 	@$(PY) -m tests.verification.cosim -n $(N) --seed $(SEED) --jobs $(JOBS)
+
+resnet50-rtl: setup ## all of ResNet-50 on the Verilated core, against its integer meaning
+	@$(PY) -m tests.verification.networks resnet50
 
 faults: setup ## bus errors, dead channels, resets and bad words, everywhere in some programs
 	@$(PY) -m tests.verification.faults --seed $(SEED)
