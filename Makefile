@@ -52,6 +52,10 @@ SEED ?= 1
 cosim: setup ## N random programs (10000) on the Verilated core against the oracle
 	@$(PY) -m tests.verification.cosim -n $(N) --seed $(SEED) --jobs $(JOBS)
 
+GRAPHS ?= 1000
+graphs: setup ## GRAPHS (1000) random int8 graphs against plain integers, a tenth on RTL
+	@$(PY) -m tests.verification.graphs -n $(GRAPHS) --seed $(SEED)
+
 resnet50-rtl: setup ## all of ResNet-50 on the Verilated core, against its integer meaning
 	@$(PY) -m tests.verification.networks resnet50
 
