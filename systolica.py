@@ -16,6 +16,7 @@ from sw.graph import log as logging
 from sw.graph import records as _records
 from sw.graph import regularizers as _regularizers
 from sw.graph import rnn as _cells
+from sw.graph import testing as test
 from sw.graph import train as _train
 from sw.graph.build import (
     add_to_collection,
@@ -27,6 +28,8 @@ from sw.graph.build import (
     register_op,
     set_random_seed,
 )
+from sw.graph.contrib import layers as _contrib_layers
+from sw.graph.contrib import losses as _contrib_losses
 from sw.graph.control_flow import case, cond, while_loop, with_dependencies
 from sw.graph.device import DeviceSpec
 from sw.graph.dtypes import (
@@ -48,6 +51,19 @@ from sw.graph.dtypes import (
     uint8,
     uint16,
 )
+from sw.graph.framework import (
+    AggregationMethod,
+    NoGradient,
+    NotDifferentiable,
+    RegisterGradient,
+    convert_to_tensor_or_indexed_slices,
+    get_collection_ref,
+    get_seed,
+    initialize_all_tables,
+    load_op_library,
+    register_tensor_conversion_function,
+    tables_initializer,
+)
 from sw.graph.functional import foldl, foldr, map_fn, scan
 from sw.graph.gradients import gradients
 from sw.graph.graph import Graph, GraphKeys, get_default_graph, reset_default_graph
@@ -59,6 +75,7 @@ from sw.graph.initializers import Orthogonal as orthogonal_initializer
 from sw.graph.initializers import RandomNormal as random_normal_initializer
 from sw.graph.initializers import RandomUniform as random_uniform_initializer
 from sw.graph.initializers import TruncatedNormal as truncated_normal_initializer
+from sw.graph.initializers import UniformUnitScaling as uniform_unit_scaling_initializer
 from sw.graph.initializers import VarianceScaling as variance_scaling_initializer
 from sw.graph.initializers import Zeros as zeros_initializer
 from sw.graph.initializers import glorot_normal as glorot_normal_initializer
@@ -415,9 +432,20 @@ from sw.graph.ops.variables import (
     trainable_variables,
     variables_initializer,
 )
+from sw.graph.partitioned import (
+    PartitionedVariable,
+    fixed_size_partitioner,
+    min_max_variable_partitioner,
+    variable_axis_size_partitioner,
+)
 from sw.graph.rnn import attention as _attention
 from sw.graph.rnn import beam as _beam
 from sw.graph.rnn import decoding as _decoding
+from sw.graph.session_handles import (
+    delete_session_tensor,
+    get_session_handle,
+    get_session_tensor,
+)
 from sw.graph.shapes import Shape as TensorShape
 from sw.graph.sparse_tensor import SparseTensor, SparseTensorValue, sparse_placeholder
 from sw.graph.tensor import Tensor
@@ -467,6 +495,7 @@ slice = slice_
 tuple = tuple_
 complex = complex_
 Assert = assert_
+OpError = errors.OpError
 Print = print_
 negative = neg
 floor_div = floordiv
@@ -479,7 +508,27 @@ python_io = SimpleNamespace(
     TFRecordWriter=_records.TFRecordWriter, tf_record_iterator=_records.tf_record_iterator
 )
 contrib = SimpleNamespace(
+    losses=_contrib_losses,
     layers=SimpleNamespace(
+        avg_pool2d=_contrib_layers.avg_pool2d,
+        batch_norm=_contrib_layers.batch_norm,
+        bias_add=_contrib_layers.bias_add,
+        conv2d=_contrib_layers.conv2d,
+        convolution2d=_contrib_layers.conv2d,
+        convolution2d_in_plane=_contrib_layers.convolution2d_in_plane,
+        convolution2d_transpose=_contrib_layers.convolution2d_transpose,
+        dropout=_contrib_layers.dropout,
+        flatten=_contrib_layers.flatten,
+        fully_connected=_contrib_layers.fully_connected,
+        layer_norm=_contrib_layers.layer_norm,
+        max_pool2d=_contrib_layers.max_pool2d,
+        one_hot_encoding=_contrib_layers.one_hot_encoding,
+        relu=_contrib_layers.relu,
+        repeat=_contrib_layers.repeat,
+        safe_embedding_lookup_sparse=_contrib_layers.safe_embedding_lookup_sparse,
+        separable_convolution2d=_contrib_layers.separable_convolution2d,
+        stack=_contrib_layers.stack,
+        unit_norm=_contrib_layers.unit_norm,
         apply_regularization=_regularizers.apply_regularization,
         l1_l2_regularizer=_regularizers.l1_l2_regularizer,
         l1_regularizer=_regularizers.l1_regularizer,

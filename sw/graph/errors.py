@@ -88,3 +88,15 @@ class InternalError(OpError):
 
 class GraphError(OpError, RuntimeError):
     """A graph used in a way that it forbids: finalised, or mixed with another graph."""
+
+
+class PermissionDeniedError(OpError):
+    """The caller may not do this."""
+
+
+class UnauthenticatedError(OpError):
+    """The caller did not say who it is."""
+
+
+class UnknownError(OpError):
+    """An error of another system that tells no more."""

@@ -160,6 +160,11 @@ class Graph:
             items = [self.convert(v, dtype) for v in value]
             kind = dtype or next(i.dtype for i in items if i.op.type != "const")
             return self.apply("stack", *[self.convert(v, kind) for v in value], axis=0)
+        for _, base, conversion in _CONVERSIONS:
+            if isinstance(value, base):
+                made = conversion(value, dtype=dtype, name=name, as_ref=False)
+                if made is not NotImplemented:
+                    return self.convert(made, dtype, name)
         op = self.create_op("const", (), {"value": to_array(value, dtype)}, name or "Const")
         return op.outputs[0]
 
@@ -365,6 +370,10 @@ class Graph:
         pattern = re.compile(scope)
         return [i for i in items if hasattr(i, "name") and pattern.match(i.name)]
 
+    def collection_list(self, name: str) -> list[Any]:
+        """The list behind a collection, made when it is not there."""
+        return self._collections.setdefault(name, [])
+
     def get_all_collection_keys(self) -> list[str]:
         """Names of the collections that hold anything."""
         return [key for key, items in self._collections.items() if items]
@@ -391,6 +400,15 @@ class Graph:
 
     def __len__(self) -> int:
         return len(self._ops)
+
+
+_CONVERSIONS: list[tuple[int, type, Any]] = []  # a user's types: (priority, type, function)
+
+
+def register_conversion(base: type, function: Any, priority: int) -> None:
+    """Values of type `base` become tensors by `function(value, dtype=, name=, as_ref=)`."""
+    _CONVERSIONS.append((priority, base, function))
+    _CONVERSIONS.sort(key=lambda entry: entry[0])
 
 
 def _holds_tensor(value: Any) -> bool:

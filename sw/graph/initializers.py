@@ -130,6 +130,19 @@ class VarianceScaling(Initializer):
         return draw(shape, 0.0, math.sqrt(variance), dtype, self.seed)
 
 
+class UniformUnitScaling(Initializer):
+    """Uniform in +-`factor` sqrt(3 / inputs), which keeps the scale of what goes through a layer
+    (Sussillo and Abbott, 2014)."""
+
+    def __init__(self, factor: float = 1.0, seed: int | None = None, dtype: Any = float32) -> None:
+        super().__init__(dtype)
+        self.factor, self.seed = factor, seed
+
+    def _make(self, shape: tuple[int, ...], dtype: Any) -> Tensor:
+        limit = self.factor * math.sqrt(3 / max(1.0, math.prod(shape[:-1])))
+        return random_uniform(shape, -limit, limit, dtype, self.seed)
+
+
 class Orthogonal(Initializer):
     """A matrix (higher ranks are flattened to one) with orthonormal rows or columns, times `gain`
     (Saxe et al., ICLR 2014)."""

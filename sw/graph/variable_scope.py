@@ -11,11 +11,14 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from sw.graph.dtypes import as_dtype, float32
 from sw.graph.errors import InvalidArgumentError, ShapeError
 from sw.graph.graph import Graph, GraphKeys, get_default_graph
 from sw.graph.initializers import Zeros, glorot_uniform
 from sw.graph.ops.variables import Variable
+from sw.graph.partitioned import PartitionedVariable, part_sizes
 from sw.graph.shapes import Shape
 from sw.graph.tensor import Operators
 
@@ -188,8 +191,9 @@ def get_variable(
     validate_shape: bool = True,
     use_resource: Any = None,
     custom_getter: Callable[..., Any] | None = None,
-) -> Variable:
-    """The variable `name` of the current scope: made, or found when the scope reuses.
+) -> Any:
+    """The variable `name` of the current scope: made, or found when the scope reuses. With a
+    `partitioner` (given or the scope's) it is a `PartitionedVariable`.
 
     `initializer`: a callable of a shape, or a value (whose shape counts); default: the scope's,
     else Glorot uniform for floats and zeros for others. Raises `InvalidArgumentError` for a
@@ -208,11 +212,35 @@ def get_variable(
         "reuse": scope.reuse,
     }
     full = f"{scope.name}/{name}" if scope.name else name
+    cut = scope.partitioner if partitioner is None else partitioner
+    if cut is not None and shape is not None and Shape(shape).known:
+        return _get_parts(full, cut, options)
     getter = _chained(scope.custom_getter, custom_getter)
     if getter is not None:
         found: Variable = getter(_get, full, **options)
         return found
     return _get(full, **options)
+
+
+def _get_parts(name: str, partitioner: Any, options: dict[str, Any]) -> Any:
+    """The variable in the parts that `partitioner(shape=, dtype=)` says."""
+    shape = Shape(options["shape"])
+    counts = list(partitioner(shape=shape, dtype=options["dtype"]))
+    axis, sizes = part_sizes(shape, counts, name)
+    given = options["initializer"]
+    whole = given is not None and not callable(given) and not isinstance(given, type)
+    parts, start = [], 0
+    for number, size in enumerate(sizes):
+        dims = list(shape.sizes())
+        dims[axis] = size
+        own = dict(options, shape=dims)
+        if whole:
+            own["initializer"] = np.take(
+                np.asarray(given), np.arange(start, start + size), axis
+            ).astype(options["dtype"].numpy)
+        parts.append(_get(f"{name}/part_{number}", **own))
+        start += size
+    return PartitionedVariable(name, shape, axis, parts)
 
 
 def _get(

@@ -9,6 +9,7 @@ import numpy as np
 from sw.graph.build import apply, graph_of
 from sw.graph.errors import InvalidArgumentError
 from sw.graph.ops.clip import clip_by_norm
+from sw.graph.partitioned import PartitionedVariable
 from sw.graph.sparse_tensor import SparseTensor
 from sw.graph.tensor import Operators, Tensor
 
@@ -27,6 +28,8 @@ def embedding_lookup(
     The gradients are `IndexedSlices` of each table. `max_norm` clips every row. Raises
     `InvalidArgumentError` for an unknown strategy, and at run time for an id that is outside.
     """
+    if isinstance(params, PartitionedVariable):
+        params, partition_strategy = list(params), "div"
     tables = list(params) if isinstance(params, (list, tuple)) else [params]
     if not tables:
         raise InvalidArgumentError("embedding_lookup needs at least one table")

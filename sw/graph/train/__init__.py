@@ -3,7 +3,8 @@
 from sw.graph.train.adadelta import AdadeltaOptimizer
 from sw.graph.train.adagrad import AdagradOptimizer, ProximalAdagradOptimizer
 from sw.graph.train.adam import AdamOptimizer
-from sw.graph.train.coordinator import Coordinator
+from sw.graph.train.coordinator import Coordinator, LooperThread
+from sw.graph.train.dual_averaging import AdagradDAOptimizer
 from sw.graph.train.ftrl import FtrlOptimizer
 from sw.graph.train.global_step import (
     assert_global_step,
@@ -42,12 +43,14 @@ from sw.graph.train.schedules import (
 
 __all__ = [
     "AdadeltaOptimizer",
+    "AdagradDAOptimizer",
     "AdagradOptimizer",
     "AdamOptimizer",
     "Coordinator",
     "ExponentialMovingAverage",
     "FtrlOptimizer",
     "GradientDescentOptimizer",
+    "LooperThread",
     "MomentumOptimizer",
     "Optimizer",
     "ProximalAdagradOptimizer",

@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from sw.graph.errors import DeadlineExceededError, OutOfRangeError
 
@@ -89,3 +90,48 @@ class Coordinator:
         self.raise_requested_exception()
         if alive and not ignore_live_threads:
             raise DeadlineExceededError(f"threads did not stop in time: {', '.join(alive)}")
+
+
+class LooperThread(threading.Thread):
+    """A thread that runs `run_loop` (or `target`) every `timer_interval_secs` (None: without a
+    pause) until the coordinator stops; an exception stops the coordinator."""
+
+    def __init__(
+        self,
+        coord: Coordinator,
+        timer_interval_secs: float | None,
+        target: Any = None,
+        args: Iterable[Any] = (),
+        kwargs: Any = None,
+    ) -> None:
+        super().__init__(daemon=True)
+        self._coord, self._interval = coord, timer_interval_secs
+        self._call = (target, tuple(args), dict(kwargs or {}))
+        coord.register_thread(self)
+
+    @staticmethod
+    def loop(
+        coord: Coordinator,
+        timer_interval_secs: float | None,
+        target: Any,
+        args: Iterable[Any] = (),
+        kwargs: Any = None,
+    ) -> LooperThread:
+        """A started looper of `target`."""
+        looper = LooperThread(coord, timer_interval_secs, target, args, kwargs)
+        looper.start()
+        return looper
+
+    def run(self) -> None:
+        """The thread's work."""
+        with self._coord.stop_on_exception():
+            while not self._coord.should_stop():
+                self.run_loop()
+                if self._interval and self._coord.wait_for_stop(self._interval):
+                    return
+
+    def run_loop(self) -> None:
+        """One turn."""
+        target, args, kwargs = self._call
+        if target is not None:
+            target(*args, **kwargs)
