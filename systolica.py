@@ -465,6 +465,8 @@ from sw.runtime.checkpoint import meta_graph as _meta_graph
 from sw.runtime.checkpoint import saver as _saver
 from sw.runtime.checkpoint import state as _state
 from sw.runtime.config import SessionConfig
+from sw.runtime.learn import estimator as _estimator
+from sw.runtime.learn import model as _model
 from sw.runtime.quantization_report import QuantizationReport, quantization_report
 from sw.runtime.quantize import quantize
 from sw.runtime.report import ProgramReport, RunReport, run_report
@@ -555,6 +557,14 @@ contrib = SimpleNamespace(
         dynamic_decode=_decoding.dynamic_decode,
         tile_batch=_attention.tile_batch,
     ),
+)
+estimator = SimpleNamespace(
+    Estimator=_estimator.Estimator,
+    EstimatorSpec=_estimator.EstimatorSpec,
+    ModeKeys=_estimator.ModeKeys,
+)
+keras = SimpleNamespace(
+    Input=_model.Input, Model=_model.Model, Sequential=_model.Sequential, join=_model.join
 )
 summary = SimpleNamespace(
     FileWriter=_writer.FileWriter,

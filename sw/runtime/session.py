@@ -20,6 +20,7 @@ from sw.runtime.config import SessionConfig
 from sw.runtime.devices.registry import DeviceSet
 from sw.runtime.executor import Executor, PartitionTime, Watch
 from sw.runtime.feeding import resolve, split_feeds, value_for
+from sw.runtime.partial_run import PartialRun
 from sw.runtime.structure import leaves, rebuilder
 from sw.runtime.trace import StepStats
 
@@ -190,6 +191,31 @@ class Session:
         keys = tuple(feed_list)
         self._prepare((_key(fetches), tuple(_key(k) for k in keys)), fetches, keys)
         return lambda *values: self.run(fetches, dict(zip(keys, values, strict=True)))
+
+    def partial_run_setup(self, fetches: Any, feeds: Any = ()) -> PartialRun:
+        """Begin a step that `partial_run` does in several calls, which may fetch `fetches` and feed
+        `feeds`, each once."""
+
+        def run(unit: Unit, values: Sequence[Any]) -> Sequence[Any]:
+            plan = compile_unit(unit, self.devices)
+            executables = [self.devices.get(p.device).compile(p) for p in plan.partitions]
+            return Executor(plan, executables).run(values)
+
+        given = [resolve(self.graph, key) for key in feeds]
+        wanted = [self._element(item) for item in leaves(fetches)]
+        return PartialRun(self.graph, given, wanted, run)
+
+    def partial_run(
+        self, handle: PartialRun, fetches: Any, feed_dict: Mapping[Any, Any] | None = None
+    ) -> Any:
+        """The values of `fetches` in the step that `handle` is, `feed_dict` fed from now on."""
+        if self._closed:
+            raise GraphError("this session is closed")
+        given = {resolve(self.graph, k): v for k, v in (feed_dict or {}).items()}
+        values = handle.step([self._element(item) for item in leaves(fetches)], given)
+        if not isinstance(fetches, (list, tuple, Mapping)):
+            return values[0]
+        return rebuilder(_skeleton(fetches))(values)
 
     def list_devices(self) -> list[str]:
         """Full names of the devices of this session."""

@@ -1,0 +1,1 @@
+"""Whole models: layers in a row or in a graph with fit, evaluate and predict; estimators."""
