@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from sw.graph.build import apply
-from sw.graph.dtypes import DType, variant
+from sw.graph.dtypes import DType, int64, variant
 from sw.graph.errors import InvalidArgumentError
 from sw.graph.graph import Graph
 from sw.graph.operation import Operation
@@ -103,9 +103,12 @@ def add_up(parts: list[Any]) -> Any:
     if len(parts) == 1:
         return parts[0]
     if all(isinstance(p, IndexedSlices) for p in parts):
+        indices = [p.indices for p in parts]
+        if any(i.dtype is not indices[0].dtype for i in indices):  # int32 here, int64 there
+            indices = [i if i.dtype is int64 else apply("cast", i, dtype=int64) for i in indices]
         return IndexedSlices(
             apply("concat", *(p.values for p in parts), axis=0),
-            apply("concat", *(p.indices for p in parts), axis=0),
+            apply("concat", *indices, axis=0),
             parts[0].dense_shape,
         )
     if parts[0].dtype is variant:
