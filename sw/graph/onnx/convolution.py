@@ -10,7 +10,7 @@ from sw.graph.errors import ModelError
 from sw.graph.onnx.geometry import Geometry, geometry
 from sw.graph.onnx.node import Node
 from sw.graph.onnx.registry import handles
-from sw.graph.onnx.value import Value, permute, turn
+from sw.graph.onnx.value import Stored, Value, permute, turn
 from sw.graph.tensor import Tensor
 
 
@@ -31,10 +31,15 @@ def weights(node: Node, index: int, perm: tuple[int, ...]) -> Tensor:
             axis=axis,
         )
         return out
-    array = None if value.last or value.shifted else node.static(value.tensor)
+    array: Any
+    if isinstance(value, Stored):
+        array = value.array()
+    else:
+        array = None if value.last or value.shifted else node.static(value.tensor)
     if array is not None:
-        name = f"{value.tensor.op.name}/turned/"
-        return node.graph.convert(turn(array, perm), value.tensor.dtype, name=name)
+        if perm == tuple(range(len(perm))):
+            return value.plain(node.graph)
+        return node.graph.convert(turn(array, perm), value.dtype, name=f"{value.name}/turned/")
     return permute(node.graph, value.plain(node.graph), perm)
 
 
@@ -75,7 +80,7 @@ def attributes(found: Geometry) -> dict[str, Any]:
 
 def window_sizes(node: Node, index: int = 1) -> tuple[int, ...] | None:
     """The spatial sizes of the weights, and what the node says of them."""
-    dims = node.value(index).tensor.shape.dims
+    dims = node.value(index).shape.dims
     if dims is None or None in dims[2:]:
         return None
     sizes = tuple(int(d) for d in dims[2:] if d is not None)
@@ -88,7 +93,7 @@ def window_sizes(node: Node, index: int = 1) -> tuple[int, ...] | None:
 @handles("Conv")
 def conv(node: Node) -> Any:
     value, rank = node.value(0), node.value(0).rank
-    dims = node.value(1).tensor.shape.dims
+    dims = node.value(1).shape.dims
     sizes = window_sizes(node)
     if rank not in (3, 4) or sizes is None or dims is None or dims[0] is None or dims[1] is None:
         return NotImplemented
@@ -141,7 +146,7 @@ def _expand(node: Node, turned: Tensor) -> Tensor:
 def _depthwise(node: Node, groups: int) -> Tensor:
     value = node.value(1)
     rank = value.rank or 4
-    shape = value.tensor.shape.sizes()
+    shape = value.shape.sizes()
     spatial = shape[2:] if rank == 4 else (1, *shape[2:])
     target = (*spatial, groups, shape[0] // groups)
     if value.codes is not None:
@@ -195,7 +200,7 @@ def _split_codes(node: Node, kernel: Tensor, groups: int) -> list[Tensor]:
 
 @handles("ConvTranspose")
 def conv_transpose(node: Node) -> Any:
-    value, dims = node.value(0), node.value(1).tensor.shape.dims
+    value, dims = node.value(0), node.value(1).shape.dims
     sizes = window_sizes(node)
     plain = value.tensor.shape
     if value.rank not in (3, 4) or sizes is None or not plain.known or dims is None:

@@ -6,6 +6,7 @@ tensors: feed the former, fetch the latter.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,10 +19,11 @@ from sw.graph.errors import ModelError, OpError
 from sw.graph.graph import Graph
 from sw.graph.onnx import families as _families  # noqa: F401 (registers every operator)
 from sw.graph.onnx import types
-from sw.graph.onnx.load import initializer, load
+from sw.graph.onnx.load import Loaded, initializer, load
 from sw.graph.onnx.node import DynamicInputError, Node, clean
 from sw.graph.onnx.registry import HANDLERS, KERNELS
-from sw.graph.onnx.value import Value
+from sw.graph.onnx.types import element_type
+from sw.graph.onnx.value import Stored, Value
 from sw.graph.shapes import Shape
 from sw.graph.tensor import Tensor
 
@@ -50,11 +52,11 @@ def import_onnx(
     or not supported. Nothing of a model is ever executed during import beyond folding small
     constants.
     """
-    loaded, where = load(model, folder)
+    loaded = load(model, folder)
     graph = Graph()
     try:
         with graph.device(device):
-            return Importer(loaded, where).run(graph, dict(shapes or {}))
+            return Importer(loaded).run(graph, dict(shapes or {}))
     except ModelError:
         raise
     except (ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
@@ -87,8 +89,9 @@ class Scope:
 class Importer:
     """One import: the model, what is known of constants, and how deep the nesting is."""
 
-    def __init__(self, model: ModelProto, folder: str | None) -> None:
-        self.model, self.folder = model, folder
+    def __init__(self, loaded: Loaded) -> None:
+        self.loaded, self.model = loaded, loaded.model
+        model = loaded.model
         self.known: dict[Tensor, Any] = {}
         self.opsets = {o.domain: int(o.version) for o in model.opset_import}
         self.opsets.setdefault("", self.opsets.get("ai.onnx", 1))
@@ -144,14 +147,21 @@ class Importer:
         return tensor
 
     def initializers(self, graph: Graph, proto: GraphProto, scope: Scope) -> None:
-        """Constants of a graph."""
-        for tensor in proto.initializer:
+        """Constants of a graph; the large ones of the main graph are read when they are needed."""
+        main = proto is self.model.graph
+        for index, tensor in enumerate(proto.initializer):
+            name = clean(tensor.name)
             try:
-                array = initializer(tensor, self.folder)
+                if main and index in self.loaded.spans:
+                    kind = element_type(tensor.data_type)
+                    read = functools.partial(self.loaded.read, index)
+                    shape = Shape(tuple(tensor.dims))
+                    scope.values[tensor.name] = Stored(graph, name, kind, shape, read)
+                    continue
+                array = initializer(tensor, self.loaded.folder)
             except (OpError, ValueError, TypeError, OverflowError, OSError) as error:
                 raise ModelError(f"initialiser {tensor.name!r}: {error}") from None
-            made = graph.apply("const", name=clean(tensor.name), value=array)
-            scope.values[tensor.name] = Value(made)
+            scope.values[tensor.name] = Value(graph.apply("const", name=name, value=array))
         for sparse in proto.sparse_initializer:
             raise ModelError(f"sparse initialiser {sparse.values.name!r} is not supported")
 

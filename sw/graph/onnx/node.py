@@ -15,7 +15,7 @@ from sw.graph.graph import Graph
 from sw.graph.onnx import types
 from sw.graph.onnx.evaluate import MOST_ELEMENTS, static
 from sw.graph.onnx.registry import KERNELS
-from sw.graph.onnx.value import Value
+from sw.graph.onnx.value import Stored, Value
 from sw.graph.registry import TensorType
 from sw.graph.tensor import Tensor
 
@@ -108,7 +108,8 @@ class Node:
         value = self.value(index)
         if value.last or value.shifted:
             return None
-        found: np.ndarray[Any, Any] | None = self.static(value.tensor)
+        found: np.ndarray[Any, Any] | None
+        found = value.array() if isinstance(value, Stored) else self.static(value.tensor)
         if found is not None and found.size > MOST_ELEMENTS and not any(found.strides):
             return None  # one element repeated: work on it would make the array
         return found

@@ -7,6 +7,7 @@ from typing import Any
 from sw.graph.onnx.convolution import weights
 from sw.graph.onnx.node import Node
 from sw.graph.onnx.registry import handles
+from sw.graph.onnx.value import Stored
 from sw.graph.tensor import Tensor
 
 
@@ -33,7 +34,7 @@ def gemm(node: Node) -> Any:
     if not a.tensor.dtype.is_floating or a.tensor.dtype.size < 2 or a.rank != 2 or b.rank != 2:
         return NotImplemented
     turned = bool(node.attr("transB", 0))
-    constant = b.codes is not None or node.const(1) is not None
+    constant = b.codes is not None or isinstance(b, Stored) or node.const(1) is not None
     if constant:  # turned once, now
         right = weights(node, 1, (1, 0) if turned else (0, 1))
         turned = False

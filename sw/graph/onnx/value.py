@@ -8,14 +8,17 @@ held as int8, 128 less, which is the same number with a zero point 128 less.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from onnx import TypeProto
 
-from sw.graph.dtypes import uint8
+from sw.graph.dtypes import DType, uint8
+from sw.graph.errors import ModelError, OpError
 from sw.graph.graph import Graph
+from sw.graph.shapes import Shape
 from sw.graph.tensor import Tensor
 
 
@@ -75,9 +78,24 @@ class Value:
     _made: dict[tuple[Graph, str], Tensor] = field(default_factory=dict)
 
     @property
+    def dtype(self) -> DType:
+        """Of what is held."""
+        return self.tensor.dtype
+
+    @property
+    def shape(self) -> Shape:
+        """Of what is held."""
+        return self.tensor.shape
+
+    @property
+    def name(self) -> str:
+        """The op that holds it."""
+        return self.tensor.op.name
+
+    @property
     def rank(self) -> int | None:
         """Number of axes, None when unknown."""
-        return self.tensor.shape.rank
+        return self.shape.rank
 
     def _memo(self, graph: Graph, what: str, make: Any) -> Tensor:
         # a body of a branch or loop makes its own: what it makes is not visible outside
@@ -108,4 +126,47 @@ class Value:
     @property
     def is_uint8(self) -> bool:
         """Whether the ONNX value is uint8."""
-        return self.shifted or self.tensor.dtype is uint8
+        return self.shifted or self.dtype is uint8
+
+
+class Stored(Value):
+    """A large initialiser: read when asked for, a constant of the graph only once an op takes it
+    as it is."""
+
+    def __init__(
+        self, graph: Graph, name: str, dtype: DType, shape: Shape, read: Callable[[], Any]
+    ) -> None:
+        self._graph, self._name, self._dtype, self._shape = graph, name, dtype, shape
+        self._read = read
+        self._tensor: Tensor | None = None
+        self._made = {}
+
+    @property
+    def tensor(self) -> Tensor:  # type: ignore[override] # a field there, made on demand here
+        if self._tensor is None:
+            # the main graph's, whichever body of a branch or loop asks first
+            self._tensor = self._graph.apply("const", name=self._name, value=self.array())
+        return self._tensor
+
+    def array(self) -> np.ndarray[Any, Any]:
+        """Its value; raises `ModelError` naming it."""
+        if self._tensor is not None:
+            value: np.ndarray[Any, Any] = self._tensor.op.attrs["value"]
+            return value
+        try:
+            found: np.ndarray[Any, Any] = self._read()
+        except (OpError, ValueError, OSError) as error:
+            raise ModelError(f"initialiser {self._name!r}: {error}") from None
+        return found
+
+    @property
+    def dtype(self) -> DType:
+        return self._dtype
+
+    @property
+    def shape(self) -> Shape:
+        return self._shape
+
+    @property
+    def name(self) -> str:
+        return self._name
