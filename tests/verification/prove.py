@@ -20,6 +20,7 @@ from rich.progress import Progress
 from tests.verification.formal import (
     bursts,
     control,
+    deadlock,
     dispatcher,
     packer,
     queue,
@@ -41,6 +42,7 @@ SUBJECTS: tuple[Subject, ...] = tuple(
         queue,
         semaphores,
         dispatcher,
+        deadlock,
         control,
         segments,
         bursts,

@@ -74,12 +74,18 @@ SUBJECT = Subject(
         ),
         "strobes": Property(
             "a byte's strobe is set exactly when a row has it",
-            Seed(MODULE, "[cell.eq(0), strobe.eq(0)]", "[cell.eq(0)]"),
+            Seed(
+                MODULE,
+                "masks[0].eq(lane_mask(self.config, at.lane, at.row_bytes))",
+                "masks[0].eq((1 << lanes) - 1)",
+            ),
         ),
         "conserved": Property(
             "no beat is given that no row completes",
             Seed(
-                MODULE, "self.beats.valid.eq(complete != 0)", "self.beats.valid.eq(reserved != 0)"
+                MODULE,
+                "self.beats.valid.eq(complete != 0)",
+                "self.beats.valid.eq(arriving | (complete != 0))",
             ),
         ),
         "room": Property(
