@@ -71,6 +71,7 @@ conformance: setup ## every node test of the ONNX standard on the CPU device
 
 prove: setup ## prove the properties of the units; plant a bug for each
 	@$(PY) -m tests.verification.prove --jobs $(JOBS)
+
 networks: setup ## nine real architectures on the CPU device against ONNX Runtime
 	@$(PY) -m tests.conformance.networks
 

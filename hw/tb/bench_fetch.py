@@ -74,6 +74,7 @@ class FetchPath(Component):
 
 CONFIGS = {
     "default": "default",
+    "tiny": "tiny",
     "wide": "default,bus_bits=512,burst_beats=4",
     "short": "tiny,bus_bits=128,burst_beats=2,outstanding_bursts=3",
 }

@@ -19,7 +19,7 @@ from hw.tpu.config import TpuConfig
 from hw.tpu.dma.load import BEAT_TO_ROW, START_TO_REQUEST, LoadUnit
 from hw.tpu.dma.ports import LaneWrite, ParameterWrite
 from hw.tpu.dma.read_arbiter import ReadArbiter
-from hw.tpu.interfaces import Completion, FaultReport, RowWrite, command
+from hw.tpu.interfaces import POSITION_BITS, Completion, FaultReport, RowWrite, command
 from hw.tpu.isa import Instruction, Load, Memory, Opcode
 from hw.tpu.registers import Error
 
@@ -169,9 +169,12 @@ class Bench:
             await RisingEdge(self.dut.clk)
         raise AssertionError(f"nothing after {limit} cycles; seed {cocotb.RANDOM_SEED}")
 
-    def queue(self, instructions: list[Instruction], first: int = 0) -> None:
+    def queue(self, instructions: list[Instruction]) -> int:
+        """Give `instructions`, numbered from anywhere on; the number of the first."""
+        first = random.getrandbits(POSITION_BITS - 1)
         for position, instruction in enumerate(instructions, first):
             self.commands.queue.append(agents.payload(instruction, position))
+        return first
 
 
 @cocotb.test
@@ -288,8 +291,7 @@ async def reports_a_fault_once(dut: Any, kind: str) -> None:
             o in bad_offsets or o + i.row_bytes in bad_offsets for o in agents.row_offsets(i)
         )
     ]
-    position = 1000 + len(program)
-    bench.queue([*program, bad, *program], first=1000)
+    position = bench.queue([*program, bad, *program]) + len(program)
     await bench.until(lambda: bench.faults.seen)
     await bench.until(lambda: int(dut.quiet.value))
     for _ in range(200):
@@ -317,13 +319,13 @@ async def reports_a_fault_in_order(dut: Any, rows: int, kind: str) -> None:
         memory=Memory.WEIGHTS,
     )
     bad, code, detail = _bad(bench, kind)
-    bench.queue([exact, bad])
+    first = bench.queue([exact, bad])
     for _ in range(300):
         await RisingEdge(dut.clk)
     assert not bench.faults.seen and not bench.completed.seen
     bench.weights_sink.stall = 0.0
     await bench.until(lambda: bench.faults.seen)
-    assert bench.faults.seen == [(code, 1, bad.tag, detail)]
+    assert bench.faults.seen == [(code, first + 1, bad.tag, detail)]
     assert len(bench.completed.seen) == 1 and len(bench.weights) == rows
 
 

@@ -201,11 +201,12 @@ class Surroundings:
         self.stepping.append(self.cycle)
 
 
-def payloads(program: list[Instruction]) -> list[int]:
+def payloads(program: list[Instruction], first: int = 0) -> list[int]:
+    """Command words of `program`, whose instructions are numbered from `first` on."""
     layout = command(isa.Matmul)
     return [
         pack(layout, op=int.from_bytes(isa.encode(i), "little"), position=position)
-        for position, i in enumerate(program)
+        for position, i in enumerate(program, first)
     ]
 
 
@@ -283,14 +284,15 @@ async def faults_name_themselves(dut: Any, number: int) -> None:
     dut.commands__valid.value = 0
     await start_clock(dut)
     around = Surroundings(dut, program, 0.6, faults=True)
-    cocotb.start_soon(StreamDriver(dut, "commands").send(payloads(program)))
+    first = random.getrandbits(23)
+    cocotb.start_soon(StreamDriver(dut, "commands").send(payloads(program, first)))
     total = sum(1 for i in good for _ in steps(i, config.array)) + before
     while around.fault is None:
         await around.advance()
         assert around.cycle < 10_000
     assert around.streamed == total
     assert around.fault["code"] == code and around.fault["detail"] == detail
-    assert around.fault["position"] == 2 and around.fault["tag"] == bad.tag
+    assert around.fault["position"] == first + 2 and around.fault["tag"] == bad.tag
     for _ in range(4 * array.latency(config)):
         await around.advance()
     assert around.streamed == total and around.completed == 2 and around.started == 3

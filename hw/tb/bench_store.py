@@ -13,7 +13,7 @@ from hw.tb.streams import start_clock
 from hw.tpu import isa
 from hw.tpu.config import TpuConfig
 from hw.tpu.dma.store import StoreUnit
-from hw.tpu.interfaces import Completion, FaultReport
+from hw.tpu.interfaces import POSITION_BITS, Completion, FaultReport
 from hw.tpu.isa import Instruction, Opcode
 from hw.tpu.registers import Error
 
@@ -97,9 +97,12 @@ class Bench:
             await RisingEdge(self.dut.clk)
         raise AssertionError(f"nothing after {limit} cycles; seed {cocotb.RANDOM_SEED}")
 
-    def queue(self, instructions: list[Instruction], first: int = 0) -> None:
+    def queue(self, instructions: list[Instruction]) -> int:
+        """Give `instructions`, numbered from anywhere on; the number of the first."""
+        first = random.getrandbits(POSITION_BITS - 1)
         for position, instruction in enumerate(instructions, first):
             self.commands.queue.append(agents.payload(instruction, position))
+        return first
 
     def program(self, length: int) -> list[Instruction]:
         return [
@@ -186,8 +189,7 @@ async def reports_a_fault_once(dut: Any, kind: str) -> None:
     program = [
         i for i in bench.program(6) if all(abs(o - 0x9000) > 600 for o in agents.row_offsets(i))
     ]
-    position = 1000 + len(program)
-    bench.queue([*program, bad, *program], first=1000)
+    position = bench.queue([*program, bad, *program]) + len(program)
     for instruction in program:
         bench.expect(instruction)
     await bench.until(lambda: bench.faults.seen)

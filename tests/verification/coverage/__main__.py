@@ -1,6 +1,6 @@
 """`make coverage`: line, branch, expression, toggle and FSM coverage of the core.
 
-python -m tests.verification.coverage -n 2000 --seed 1 --output build/coverage
+python -m tests.verification.coverage -n 600 --seed 1 --output build/coverage
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.verification.coverage.report import BAR, Report
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="code coverage of the core, as Amaranth has it")
-    parser.add_argument("-n", type=int, default=2000, help="random programs (2000)")
+    parser.add_argument("-n", type=int, default=600, help="random programs (600)")
     parser.add_argument("--seed", type=int, default=1, help="of everything random (1)")
     parser.add_argument("--no-benches", action="store_true", help="the native model alone")
     parser.add_argument("--output", type=Path, default=Path("build/coverage"), help="for pages")

@@ -31,8 +31,8 @@ CONFIG = PRESETS["tiny"]
 """What coverage is counted on: everything is there, and nothing often."""
 FAR = 1 << 32
 """DRAM of the native model: all that the bus can address; untouched pages cost nothing."""
-LONG = 5000
-"""FENCEs of the longest program."""
+LONG = (2040, 4090)
+"""FENCEs before a program: its instructions' numbers pass a power of two."""
 SKIPPED_BENCHES = ("bench_core", "bench_stream_fifo")
 """The native runs do the same to the core and more; the FIFO is there to check the streams."""
 
@@ -69,14 +69,17 @@ def native(campaign: Campaign, programs: int, seed: int, advance: Callable[[], N
             cosim.run_legal(rig, program, campaign.functional, number % cosim.AUDIT == 1)
         if number % 4 == 1 and (wrong := directed.relocated(rig, program, rng)):
             note(f"{wrong}\n{program.listing()}")
+        if number % 8 == 3 and (wrong := directed.endless(rig, program, rng)):
+            note(f"{wrong}\n{program.listing()}")
         advance()
     campaign.failures += campaign.functional.failures
     case = choose(rig, seed)
     for wrong in (
         directed.registers(rig),
         directed.bus_errors(rig, case),
+        directed.huge(rig),
         directed.dead_channels(rig, case),
-        directed.long_program(rig, case, LONG),
+        *(directed.long_program(rig, case, length) for length in LONG),
         directed.resets(rig, case, range(0, case.cycles + 20, 17)),
     ):
         if wrong:

@@ -7,7 +7,8 @@ from random import Random
 import numpy as np
 
 from hw.tpu import isa
-from hw.tpu.isa import ROW_SPAN, Instruction, Opcode, make
+from hw.tpu.interfaces import POSITION_BITS
+from hw.tpu.isa import ROW_SPAN, Instruction, Memory, Opcode, make
 from hw.tpu.registers import ADDRESS, COUNTERS, REGISTERS, Control, Error
 from sim.memory import MemoryTiming
 from sim.rtl.model import AxiViolation
@@ -87,17 +88,70 @@ def bus_errors(rig: Rig, case: Case) -> str:
 
 
 def long_program(rig: Rig, case: Case, length: int) -> str:
-    """`length` FENCEs; then a fault far from the beginning must be reported there."""
+    """`length` FENCEs before a program; a fault behind it must be reported where it is."""
     begin(rig, case)
-    last = make(Opcode.LOAD, base=ROW_SPAN - 1, tag=0xFFFF)
-    words = isa.encode(make(Opcode.FENCE)) * length + isa.encode(last)
+    bad = make(Opcode.STORE, base=ROW_SPAN - 1, tag=0xFFFF)
+    middle = b"".join(map(isa.encode, (*case.program.instructions[:-1], bad)))
+    words = isa.encode(make(Opcode.FENCE)) * length + middle
     rig.model.set_memory(MemoryTiming())
     at = rig.total  # beyond what programs and dumps use
     rig.dram_from(at)[: len(words)] = np.frombuffer(words, np.uint8)
-    found = rig.run_rtl(at, length + 1, at + len(words))
-    right = (Error.SCRATCHPAD_RANGE, length, 0xFFFF, ROW_SPAN - 1)
+    position = len(words) // isa.INSTRUCTION_BYTES - 1
+    found = rig.run_rtl(at, position + 1, at + len(words))
+    right = (Error.SCRATCHPAD_RANGE, position, 0xFFFF, ROW_SPAN - 1)
     if (found.code, found.position, found.tag, found.detail) != right:
         return f"after {length} FENCEs: {found}"
+    return ""
+
+
+def endless(rig: Rig, program: Program, rng: Random) -> str:
+    """A legal program said to be far longer than it is: HALT ends it all the same."""
+    rig.model.set_memory(program.timing)
+    rig.place(program.image, program.base)
+    wanted = rig.run_oracle(program.entry, len(program.instructions))
+    length = rng.getrandbits(POSITION_BITS) | len(program.instructions)
+    found = rig.run_rtl(program.entry, length, ONES)
+    if (found.code, found.hung) != (wanted.code, False):
+        return f"of length {length} the core ends with {found}, the oracle with {wanted}"
+    return rig.difference(f"of length {length}")
+
+
+def huge(rig: Rig) -> str:
+    """Every 16-bit count beyond 2**15 and every 8-bit count at its most, on the same few rows."""
+    n = rig.config.array
+    most, word = (1 << 15) + 2, {"dram_row_stride": 1, "dram_line_stride": 1}
+    tiles = make(Opcode.LOAD, memory=Memory.WEIGHTS, rows=n * 255, row_bytes=n, address=9)
+    once = tiles.values | {"rows": n}
+    pool = {"source": isa.Source.SCRATCHPAD, "reduce": isa.Reduce.MAX}
+    programs = [
+        [make(Opcode.LOAD, rows=most, **word)],
+        [make(Opcode.LOAD, lines=most, **word)],
+        [make(Opcode.STORE, rows=most, **word, address=0x4000)],
+        [make(Opcode.STORE, lines=most, **word, address=0x4000)],
+        [make(Opcode.VECTOR, **pool, columns=most, left=-1, step_x=1)],
+        [make(Opcode.VECTOR, **pool, rows=most, top=-1, step_y=1)],
+        [make(Opcode.VECTOR, **pool, window_rows=255, window_columns=129, left=-1)],
+        [make(Opcode.VECTOR, **pool, window_rows=129, window_columns=255, top=-1)],
+        *(
+            [make(Opcode.LOAD, **once), make(Opcode.MATMUL, **{name: most}, left=1)]
+            for name in ("batches", "rows", "columns")
+        ),
+        *(
+            [tiles, make(Opcode.MATMUL, **{name: 255}, left=1)]
+            for name in ("kernel_rows", "kernel_columns")
+        ),
+    ]
+    rig.wash()
+    rig.model.set_memory(MemoryTiming(bytes_per_cycle=64))
+    for program in programs:
+        words = np.frombuffer(b"".join(map(isa.encode, [*program, make(Opcode.HALT)])), np.uint8)
+        rig.place(words, rig.base)
+        wanted = rig.run_oracle(0, len(program) + 1, rig.total)
+        found = rig.run_rtl(0, len(program) + 1, rig.total)
+        if found.hung or found.code != wanted.code:
+            return f"{program[-1]}: {found}, the oracle: {wanted}"
+        if wrong := rig.difference(str(program[-1])) or rig.dump(None):
+            return wrong
     return ""
 
 
