@@ -66,8 +66,9 @@ KILLS ?= 100
 kill: setup ## KILLS (100) times SIGKILL during training: the same weights in the end
 	@$(PY) -m tests.verification.kill -n $(KILLS) --seed $(SEED)
 
-conformance: setup ## every node test of the ONNX standard on the CPU device
+conformance: setup ## the ONNX standard's node tests: all on the CPU, int8 ones on the TPU
 	@$(PY) -m tests.conformance.onnx_nodes
+	@$(PY) -m tests.conformance.tpu_nodes
 
 prove: setup ## prove the properties of the units; plant a bug for each
 	@$(PY) -m tests.verification.prove --jobs $(JOBS)

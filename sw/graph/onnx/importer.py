@@ -14,6 +14,7 @@ from typing import Any
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TypeProto
 
+from sw.graph.device import parse
 from sw.graph.dtypes import sequence
 from sw.graph.errors import ModelError, OpError
 from sw.graph.graph import Graph
@@ -56,7 +57,9 @@ def import_onnx(
     graph = Graph()
     try:
         with graph.device(device):
-            return Importer(loaded).run(graph, dict(shapes or {}))
+            return Importer(loaded, parse(device or "").kind == "tpu").run(
+                graph, dict(shapes or {})
+            )
     except ModelError:
         raise
     except (ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
@@ -89,8 +92,8 @@ class Scope:
 class Importer:
     """One import: the model, what is known of constants, and how deep the nesting is."""
 
-    def __init__(self, loaded: Loaded) -> None:
-        self.loaded, self.model = loaded, loaded.model
+    def __init__(self, loaded: Loaded, for_tpu: bool = False) -> None:
+        self.loaded, self.model, self.for_tpu = loaded, loaded.model, for_tpu
         model = loaded.model
         self.known: dict[Tensor, Any] = {}
         self.opsets = {o.domain: int(o.version) for o in model.opset_import}

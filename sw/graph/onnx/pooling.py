@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from sw.graph.dtypes import int8
 from sw.graph.onnx.convolution import flat, image_of, pair
 from sw.graph.onnx.geometry import geometry, with_ceiling
 from sw.graph.onnx.node import Node
@@ -40,11 +41,14 @@ def pool(node: Node) -> Any:
         return NotImplemented
     if any(max(p) >= k for p, k in zip(found.pads, sizes, strict=True)):
         return NotImplemented  # a window of padding alone
-    if value.shifted:  # the order of uint8 values and of the int8 that stand for them is the same
+    shifted = value.is_uint8 and (value.shifted or node.importer.for_tpu)
+    if shifted:  # the order of uint8 values and of the int8 that stand for them is the same
         image, axes = value.held(node.graph, True, True), value.rank - 2
         image = node.make("expand_dims", image, axis=1) if axes == 1 else image
     else:
         image, axes = image_of(node)
+    if node.importer.for_tpu and image.dtype is int8:
+        image = _through_a_product(node, image)
     padding: Any = found.padding
     if not isinstance(padding, str):
         padding = pair(padding, (0, 0))
@@ -62,7 +66,19 @@ def pool(node: Node) -> Any:
         padding=padding,
     )
     out = flat(node, result, axes)
-    out.shifted = value.shifted
+    out.shifted = shifted
+    return out
+
+
+def _through_a_product(node: Node, image: Tensor) -> Tensor:
+    """The same int8 image out of a product with the identity: the TPU pools behind products."""
+    channels = image.shape[-1]
+    if channels is None or image.op.type in ("qlinear_conv", "qlinear_matmul"):
+        return image
+    one = (np.float32(1), np.int8(0))
+    same = np.eye(channels, dtype=np.int8)[None, None]
+    attrs = {"strides": (1, 1), "padding": "VALID", "dilations": (1, 1)}
+    out: Tensor = node.make("qlinear_conv", image, *one, same, *one, *one, **attrs)
     return out
 
 
@@ -70,15 +86,24 @@ def pool(node: Node) -> Any:
 def global_pool(node: Node) -> Any:
     value = node.value(0)
     average = node.proto.op_type == "GlobalAveragePool"
-    if value.rank is None or value.rank < 3 or value.shifted:
+    if value.rank is None or value.rank < 3 or value.shifted and average:
         return NotImplemented
-    tensor = value.channels_last(node.graph)
-    return Value(_whole(node, tensor, average), last=True)
+    tensor = value.held(node.graph, True, value.shifted)
+    if node.importer.for_tpu and not average and tensor.shape.rank == 4:
+        source = tensor.op
+        if source.type == "dequantize_linear" and source.inputs[1].shape.rank == 0:
+            # the largest number has the largest code
+            codes = _whole(node, _through_a_product(node, source.inputs[0]), False)
+            back = node.make("dequantize_linear", codes, *source.inputs[1:], **source.attrs)
+            return Value(back, last=True)
+        if tensor.dtype is int8:
+            tensor = _through_a_product(node, tensor)
+    return Value(_whole(node, tensor, average), last=True, shifted=value.shifted)
 
 
 def _whole(node: Node, tensor: Tensor, average: bool) -> Tensor:
     spatial = tensor.shape[1:-1]
-    if tensor.shape.rank == 4 and spatial.known and tensor.dtype.name == "float32":
+    if tensor.shape.rank == 4 and spatial.known and tensor.dtype.name in ("float32", "int8"):
         sizes = spatial.sizes()
         out: Tensor = node.main(
             "avg_pool" if average else "max_pool",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from sw.graph.onnx.convolution import weights
 from sw.graph.onnx.node import Node
@@ -10,15 +13,78 @@ from sw.graph.onnx.registry import handles
 from sw.graph.onnx.value import Stored
 from sw.graph.tensor import Tensor
 
+MOST_MATRICES = 64
+"""A product with more constant matrices stays one op."""
+
 
 @handles("MatMul")
 def matmul(node: Node) -> Any:
     a, b = node.value(0), node.value(1)
-    if None in (a.rank, b.rank) or min(a.rank or 0, b.rank or 0) < 2:
+    if not a.rank or not b.rank or not a.dtype.is_floating or a.dtype.size < 2:
         return NotImplemented
-    if not a.tensor.dtype.is_floating or a.tensor.dtype.size < 2:
-        return NotImplemented
+    if a.rank == 1 or b.rank == 1:
+        return _vectors(node, a.rank, b.rank)
+    if b.rank > 2 and (array := node.const(1)) is not None:
+        result = batched(node, node.x(0), array, lambda x, y, main: _product(node, x, y, main))
+        if result is not None:
+            return result
     return node.main("matmul", node.x(0), _right(node))
+
+
+def _product(node: Node, a: Tensor, b: Any, main: bool) -> Tensor:
+    out: Tensor = (node.main if main else node.make)("matmul", a, b)
+    return out
+
+
+def _vectors(node: Node, rank: int, other: int) -> Any:
+    """A vector is a matrix of one row (left) or column (right) whose axis goes again."""
+    left, right = node.x(0), _right(node)
+    if rank == 1:
+        left = node.make("expand_dims", left, axis=0)
+    if other == 1:
+        array = node.static(right)
+        if array is not None:
+            right = node.constant(np.reshape(array, (-1, 1)), right.dtype)
+        else:
+            right = node.make("expand_dims", right, axis=1)
+    elif other > 2 and (array := node.const(1)) is not None:
+        found = batched(node, left, array, lambda x, y, main: _product(node, x, y, False))
+        right = node.x(1) if found is None else right
+        if found is not None:
+            return node.main("squeeze", found, axis=(-2,))
+    product = node.make("matmul", left, right)
+    gone = ((-2,) if rank == 1 else ()) + ((-1,) if other == 1 else ())
+    return node.main("squeeze", product, axis=gone)
+
+
+def batched(
+    node: Node, left: Tensor, matrices: Any, product: Callable[[Tensor, Any, bool], Tensor]
+) -> Tensor | None:
+    """`left` times constant matrices [..., K, N] one by one, as the TPU takes them; None when
+    there are too many or the sizes of `left` are not known. `product(a, b, main)` makes one;
+    `main`: it is all there is."""
+    if matrices.ndim == 2:
+        return product(left, matrices, True)
+    if not left.shape.known:
+        return None
+    sizes = left.shape.sizes()
+    batch = np.broadcast_shapes(sizes[:-2], matrices.shape[:-2])
+    count = int(np.prod(batch))
+    if not 0 < count <= MOST_MATRICES:
+        return None
+    if sizes[:-2] != batch:
+        left = node.make("broadcast_to", left, np.asarray((*batch, *sizes[-2:]), np.int64))
+    rows = node.make("reshape", left, np.asarray((count, *sizes[-2:]), np.int64))
+    wide = np.broadcast_to(matrices, (*batch, *matrices.shape[-2:]))
+    flat = wide.reshape(count, *matrices.shape[-2:])
+    parts = [
+        product(node.make("strided_slice", rows, spec=(i,)), np.ascontiguousarray(b), False)
+        for i, b in enumerate(flat)
+    ]
+    whole = node.make("stack", *parts, axis=0)
+    shape = np.asarray((*batch, sizes[-2], matrices.shape[-1]), np.int64)
+    out: Tensor = node.make("reshape", whole, shape)
+    return out
 
 
 def _right(node: Node) -> Tensor:
@@ -44,7 +110,9 @@ def gemm(node: Node) -> Any:
     scaled = alpha != 1.0
     put = node.make if more or scaled else node.main
     left = node.x(0)
-    out = put("matmul", left, right, transpose_a=bool(node.attr("transA", 0)), transpose_b=turned)
+    if node.attr("transA", 0):
+        left = node.make("transpose", left, perm=(1, 0))
+    out = put("matmul", left, right, transpose_b=turned)
     if scaled:
         out = (node.make if more else node.main)("mul", out, node.constant(alpha, out.dtype))
     if more:

@@ -62,6 +62,14 @@ def permute(graph: Graph, tensor: Tensor, perm: tuple[int, ...]) -> Tensor:
             shape = np.asarray([dims[p] for p in perm], np.int64)
             out: Tensor = graph.apply("reshape", tensor, shape)
             return out
+    op = tensor.op
+    if op.type in ("quantize_linear", "dequantize_linear") and op.graph is graph:
+        if op.inputs[1].shape.rank == 0:  # what is quantised per tensor is turned before
+            data = permute(graph, op.inputs[0], perm)
+            made: Tensor = graph.apply(
+                op.type, data, *op.inputs[1:], name=f"{op.name}/turned/", **op.attrs
+            )
+            return made
     turned: Tensor = graph.apply("transpose", tensor, perm=perm)
     return turned
 
