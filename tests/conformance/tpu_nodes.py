@@ -1,5 +1,5 @@
-"""`make conformance`, second part: the standard's convolutions, products, pools and quantised operators that
-int8 can express, on the TPU device, bit for bit against ONNX Runtime's integer kernels.
+"""`make conformance`, second part: what int8 can express of the standard's convolutions, products,
+pools and integer operators, on the TPU device, bit for bit against ONNX Runtime's integer kernels.
 
 Weights (every input but the first) become constants, as on any accelerator. A float test is first
 quantised by `st.quantize`, or, for a pool, by quantising its input and output; both sides run the
