@@ -9,7 +9,7 @@ WARM_STAMP := $(VENV)/.warm-done
 TYPED := $(wildcard sw sim fpga)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test cosim faults coverage kill prove conformance networks fuzz lint
+.PHONY: help setup tools demo test cosim faults coverage kill prove conformance networks fuzz compare-tensorflow lint
 .PHONY: format bench docs clean resnet50-rtl graphs
 
 help: ## list the targets
@@ -81,6 +81,12 @@ coverage: setup ## line, branch, expression, toggle and FSM coverage of the core
 SECONDS ?= 60
 fuzz: setup ## SECONDS (60) of damaged models against the importer
 	@$(PY) -m tests.conformance.fuzz --seconds $(SECONDS) --seed $(SEED)
+
+compare-tensorflow: setup ## every case of the graph language in TensorFlow itself, in its own environment
+	@[ -x .venv-tensorflow/bin/python ] || $(PYTHON) -m venv .venv-tensorflow
+	@.venv-tensorflow/bin/python -m pip install --quiet --disable-pip-version-check tensorflow-cpu \
+	  amaranth ml_dtypes numpy pillow safetensors scipy threadpoolctl
+	@PYTHONPATH=. .venv-tensorflow/bin/python -W ignore -m tests.verification.compare_tensorflow
 
 lint: setup ## ruff (lint and format) and mypy
 	@$(PY) -m ruff check .

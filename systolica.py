@@ -221,6 +221,7 @@ from sw.graph.ops.complex_numbers import (
     imag,
     real,
 )
+from sw.graph.ops.confusion import confusion_matrix
 from sw.graph.ops.creation import fill, ones, ones_like, range_, zeros, zeros_like
 from sw.graph.ops.cumulative import (
     accumulate_n,
@@ -503,7 +504,6 @@ negative = neg
 floor_div = floordiv
 batch_matmul = matmul
 lin_space = linspace
-confusion_matrix = metrics.confusion
 listdiff = setdiff1d
 
 python_io = SimpleNamespace(

@@ -63,6 +63,11 @@ REFERENCES: list[tuple[str, Any, Any]] = [
     ("double", lambda: st.constant([1, 2], st.double), np.float64([1, 2])),
     ("half", lambda: st.constant(1, st.half), np.float16(1)),
     ("float16", lambda: st.constant([1.5], st.float16) * 2.0, np.float16([3])),
+    ("confusion_matrix", lambda: st.confusion_matrix([0, 2, 2], [0, 2, 1], dtype=st.int64),
+     np.asarray([[1, 0, 0], [0, 0, 0], [0, 1, 1]])),
+    ("confusion_matrix weighed", lambda: st.confusion_matrix(
+        [0, 1], [1, 1], 2, st.float32, weights=[0.5, 2.0]), [[0, 0.5], [0, 2]]),
+    ("mean of integers", lambda: st.reduce_mean(np.int32([[-3, 0], [3, 0]]), 1), [-1, 1]),
     ("complex64", lambda: st.constant([1 + 2j], st.complex64), np.complex64([1 + 2j])),
 ]  # fmt: skip
 

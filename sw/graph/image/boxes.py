@@ -238,7 +238,7 @@ def _glimpse(
             y, x = y * rows, x * columns
         if centred:
             y, x = (y + rows) / 2, (x + columns) / 2
-        top, left = int(y - height // 2), int(x - width // 2)
+        top, left = int(y - height / 2), int(x - width / 2)
         if noise:
             out[at] = (
                 random.uniform(0, 1, out[at].shape) * (image.max() - image.min()) + image.min()

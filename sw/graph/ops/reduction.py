@@ -145,7 +145,7 @@ def _prod(xp: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
 
 def _mean(xp: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
     out = xp.mean(x, axis=axis, keepdims=keepdims)
-    return out if out.dtype == x.dtype else np.floor(out).astype(x.dtype)
+    return out if out.dtype == x.dtype else np.trunc(out).astype(x.dtype)
 
 
 reduce_sum = _reduce("reduce_sum", _sum, lambda op, g: [_spread(op, g)])
