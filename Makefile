@@ -13,7 +13,7 @@ TYPED := $(wildcard sw sim fpga)
 .PHONY: format bench docs clean resnet50-rtl graphs
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # One line for each missing tool, with the command that installs it; then fail once.
 tools:
