@@ -88,6 +88,10 @@ compare-tensorflow: setup ## every case of the graph language in TensorFlow itse
 	  amaranth ml_dtypes numpy pillow safetensors scipy threadpoolctl
 	@PYTHONPATH=. .venv-tensorflow/bin/python -W ignore -m tests.verification.compare_tensorflow
 
+.PHONY: examples
+examples: setup ## run every example in full: all must learn
+	@$(PY) -m examples --jobs $(JOBS)
+
 lint: setup ## ruff (lint and format) and mypy
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .

@@ -20,6 +20,7 @@ from sw.graph import testing as test
 from sw.graph import train as _train
 from sw.graph.build import (
     add_to_collection,
+    colocate_with,
     control_dependencies,
     convert_to_tensor,
     device,

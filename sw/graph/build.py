@@ -143,6 +143,11 @@ def device(device_name_or_function: Any) -> Any:
     return get_default_graph().device(device_name_or_function)
 
 
+def colocate_with(op: Any, ignore_existing: bool = False) -> Any:
+    """Place new ops of the default graph beside `op`; see `Graph.colocate_with`."""
+    return get_default_graph().colocate_with(op, ignore_existing)
+
+
 def control_dependencies(control_inputs: Any) -> Any:
     """Order new ops of the default graph; see `Graph.control_dependencies`."""
     return get_default_graph().control_dependencies(control_inputs)

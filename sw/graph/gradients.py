@@ -161,7 +161,7 @@ def _through(
     ]
     with graph.name_scope(f"{op.name}_grad".replace("/", "_")):
         if colocate:
-            with graph.device(None), graph.device(op.device):
+            with graph.device(None), graph.device(op.device):  # op may be of an outer graph
                 results = rule(op, *full)
         else:
             results = rule(op, *full)

@@ -266,18 +266,39 @@ class Graph:
         finally:
             self._devices.pop()
 
+    @contextlib.contextmanager
+    def colocate_with(self, op: Any, ignore_existing: bool = False) -> Iterator[None]:
+        """Ask for the device of another op (or tensor, or variable), whatever the outer scopes ask
+        for; None changes nothing. An inner scope may add what that device leaves open, and is
+        refused with `InvalidArgumentError` when it contradicts it."""
+        if op is None:
+            yield
+            return
+        self._devices.append(self._as_operation(op))
+        try:
+            yield
+        finally:
+            self._devices.pop()
+
     def _device_of(self, op: Operation) -> str:
         if not self._devices:
             return ""
-        spec = DeviceSpec()
+        spec, beside = DeviceSpec(), None
         for entry in self._devices:
             if entry is None:
-                spec = DeviceSpec()
+                spec, beside = DeviceSpec(), None
+            elif isinstance(entry, Operation):
+                spec, beside = parse(entry.device), entry
             elif callable(entry):
                 op.device = str(spec)
                 spec = spec.merge(parse(entry(op) or ""))
             else:
                 spec = spec.merge(entry)
+        if beside is not None and not parse(beside.device).matches(spec):
+            raise InvalidArgumentError(
+                f"op {op.where()} is to be colocated with {beside.where()} on {beside.device!r} "
+                f"and to run on {str(spec)!r}"
+            )
         return str(spec)
 
     @contextlib.contextmanager

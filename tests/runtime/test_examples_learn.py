@@ -1,6 +1,8 @@
 """Each example learns, in a short run: well above what guessing or a simple rule would give. Where
 the device is a TPU, the trained net answers quantised, on the simulated core."""
 
+from pathlib import Path
+
 from examples import (
     autoencoder,
     char_rnn,
@@ -9,10 +11,13 @@ from examples import (
     deep_q,
     go_policy,
     inception,
+    linear_optimizer,
     lstm_language_model,
     neural_style,
+    random_forest,
     word2vec,
 )
+from examples.__main__ import CHECKS
 
 
 def test_deep_convnet_reads_digits() -> None:
@@ -70,3 +75,22 @@ def test_go_policy_beats_random_moves() -> None:
     """From half the games to most, by playing with itself."""
     before, after = go_policy.train_and_test(rounds=6, device="tpu:0")
     assert before < 0.62 and after > 0.68
+
+
+def test_random_forest_beats_its_trees() -> None:
+    """Grown level by level by graph runs; guessing gives 10 %."""
+    forest, tree = random_forest.train_and_test(trees=12, depth=7)
+    assert forest > 0.82 and forest > tree + 0.1
+
+
+def test_linear_optimizer_comes_with_a_certificate() -> None:
+    """The duality gap falls: no other weights would be much better."""
+    accuracy, gaps = linear_optimizer.train_and_test(epochs=8)
+    assert accuracy > 0.93 and gaps[-1] < 0.04 < 0.5 < gaps[0]
+
+
+def test_every_example_is_in_the_full_run() -> None:
+    """`make examples` leaves none out."""
+    helpers = {"__init__", "__main__", "datasets", "digits_convnet", "inference"}
+    files = {path.stem for path in Path(autoencoder.__file__).parent.glob("*.py")}
+    assert set(CHECKS) == files - helpers

@@ -4,6 +4,7 @@ from sw.graph.train.adadelta import AdadeltaOptimizer
 from sw.graph.train.adagrad import AdagradOptimizer, ProximalAdagradOptimizer
 from sw.graph.train.adam import AdamOptimizer
 from sw.graph.train.coordinator import Coordinator, LooperThread
+from sw.graph.train.device_setter import replica_device_setter
 from sw.graph.train.dual_averaging import AdagradDAOptimizer
 from sw.graph.train.ftrl import FtrlOptimizer
 from sw.graph.train.global_step import (
@@ -77,6 +78,7 @@ __all__ = [
     "range_input_producer",
     "shuffle_batch",
     "shuffle_batch_join",
+    "replica_device_setter",
     "slice_input_producer",
     "start_queue_runners",
     "string_input_producer",
