@@ -12,7 +12,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 import sw.graph.ops  # noqa: F401 -- fills the table of operations
-from docs import tensorflow
+from docs import errors, tensorflow
 from hw.tpu import isa, registers
 from sw.cli import app
 from sw.compiler.tpu import support
@@ -97,6 +97,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "registers.md": registers.reference,
     "cli.md": cli_page,
     "ops.md": ops_page,
+    "errors.md": errors.page,
     "tensorflow.md": tensorflow.page,
     "properties.md": prove.page,
 }

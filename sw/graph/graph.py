@@ -66,6 +66,8 @@ class Graph:
         self._devices: list[Any] = []
         self._controls: list[tuple[Operation, ...] | None] = []
         self._collections: dict[str, list[Any]] = {}
+        self._unfeedable: set[Tensor] = set()
+        self._unfetchable: set[Tensor | Operation] = set()
         # what `variable_scope` keeps: variables by full name, open scopes
         self.variable_store: dict[str, Any] = {}
         self.variable_scopes: list[Any] = []
@@ -398,6 +400,22 @@ class Graph:
     def get_all_collection_keys(self) -> list[str]:
         """Names of the collections that hold anything."""
         return [key for key, items in self._collections.items() if items]
+
+    def prevent_feeding(self, tensor: Tensor) -> None:
+        """Refuse feeds of a tensor."""
+        self._unfeedable.add(tensor)
+
+    def is_feedable(self, tensor: Tensor) -> bool:
+        """Whether a tensor may be fed."""
+        return tensor not in self._unfeedable
+
+    def prevent_fetching(self, element: Tensor | Operation) -> None:
+        """Refuse fetches of a tensor or an op."""
+        self._unfetchable.add(element)
+
+    def is_fetchable(self, element: Tensor | Operation) -> bool:
+        """Whether a tensor or an op may be fetched."""
+        return element not in self._unfetchable
 
     def finalize(self) -> None:
         """Forbid any further op."""

@@ -156,8 +156,8 @@ class FifoQueue:
 
     def _hungry(self, wanted: int) -> str:
         return (
-            f"queue {self.name!r} has {len(self._items)} elements where {wanted} more are wanted"
-            + ("" if self.fillers() else f", and nobody adds any; {_HINT}")
+            f"a dequeue waits for {wanted} more of queue {self.name!r}, which has "
+            f"{len(self._items)}" + ("" if self.fillers() else f", and nobody adds any; {_HINT}")
         )
 
     def batch(self, elements: list[Element]) -> Element:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sw.graph.device import parse
 from sw.graph.dtypes import DType, as_dtype
 from sw.graph.errors import AlreadyExistsError, DataLossError, InvalidArgumentError, OpError
 from sw.graph.function import Function
@@ -93,8 +94,23 @@ class Reader:
         contradicts itself, `NotFoundError` for an op that is not registered."""
         made: dict[str, Operation] = {}
         for entry in data:
+            self._check_order(entry, made)
             made[entry["name"]] = self._op(graph, entry, made, scope)
         return made
+
+    def _check_order(self, entry: Any, made: dict[str, Operation]) -> None:
+        """Refuse an op that needs one which is not stored before it: there would be a cycle."""
+        try:
+            needs = [n for n in entry["inputs"] if n not in self.replace]
+            missing = [n for n in needs if n.rpartition(":")[0] not in made]
+            missing += [n for n in entry["after"] if n not in made]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataLossError(f"stored op {str(entry)[:80]} is malformed: {error}") from None
+        if missing:
+            raise DataLossError(
+                f"stored op {entry.get('name')!r} needs {missing[0]!r}, which does not come before "
+                "it: the graph has a cycle, or a part is missing"
+            )
 
     def _op(self, graph: Graph, entry: Any, made: dict[str, Operation], scope: str) -> Operation:
         try:
@@ -116,6 +132,7 @@ class Reader:
             if len(merged) != len(stored):
                 raise InvalidArgumentError("its dtypes are others")
             file, line = entry["source"]
+            device = str(parse(entry["device"]))
         except OpError as error:
             raise type(error)(f"stored op {entry.get('name')!r}: {error.message}") from None
         except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
@@ -128,7 +145,7 @@ class Reader:
             given,
             merged,
             controls,
-            str(entry["device"]),
+            device,
             Source(str(file), int(line)),
         )
         graph.add_operation(op)

@@ -13,7 +13,7 @@ from sw.compiler.partition import Plan
 from sw.graph.deadline import until
 from sw.runtime.devices.base import Executable
 from sw.runtime.rendezvous import Rendezvous
-from sw.runtime.trace import StepStats
+from sw.runtime.trace import Note, StepStats, refuse_nan
 
 
 class PartitionTime(NamedTuple):
@@ -27,12 +27,28 @@ class PartitionTime(NamedTuple):
 @dataclass
 class Watch:
     """What to look at in a run: `times` gets each partition's, `stats` each op's; operations that
-    wait give up at `deadline` (of `time.monotonic`)."""
+    wait give up at `deadline` (of `time.monotonic`); with `find_nan` the first op that makes a NaN
+    is an error."""
 
     times: list[PartitionTime] | None = None
     stats: StepStats | None = None
     deadline: float | None = None
+    find_nan: bool = False
     sent: dict[str, float] = field(default_factory=dict)
+
+    def note(self, device: str) -> Note | None:
+        """What executables call for each op, None when nobody wants to know."""
+        notes = [self.stats.noting(device)] if self.stats is not None else []
+        if self.find_nan:
+            notes.append(refuse_nan)
+        if len(notes) < 2:
+            return notes[0] if notes else None
+
+        def both(*what: Any) -> None:
+            for one in notes:
+                one(*what)
+
+        return both
 
 
 class Executor:
@@ -83,8 +99,9 @@ class Executor:
         executable = self.executables[index]
         start = time.perf_counter()
         with until(watch.deadline):
-            if watch.stats is not None and hasattr(executable, "trace"):
-                outputs = executable.trace(inputs, watch.stats.noting(part.device))
+            note = watch.note(part.device)
+            if note is not None and hasattr(executable, "trace"):
+                outputs = executable.trace(inputs, note)
             else:
                 outputs = executable.run(inputs)
         end = time.perf_counter()

@@ -24,6 +24,8 @@ def resolve(graph: Graph, key: Any) -> Tensor:
         raise InvalidArgumentError(f"cannot feed {key!r}: it is an operation, feed its output")
     if element.dtype is resource:
         raise InvalidArgumentError(f"cannot feed {element.name!r}: it is a variable's handle")
+    if not graph.is_feedable(element):
+        raise InvalidArgumentError(f"cannot feed {element.name!r}: it was made unfeedable")
     return element
 
 

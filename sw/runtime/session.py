@@ -29,10 +29,12 @@ from sw.runtime.trace import StepStats
 class RunOptions:
     """`trace_level`: FULL_TRACE notes each op's time, device, outputs and their size in the run's
     metadata, lower ones when each partition ran. `timeout_in_ms`: when operations that wait give
-    up with `DeadlineExceededError` (0: never)."""
+    up with `DeadlineExceededError` (0: never). `find_nan`: look at every value, and raise
+    `InvalidArgumentError` naming the first op that made a NaN."""
 
     trace_level: int = 0
     timeout_in_ms: int = 0
+    find_nan: bool = False
 
     NO_TRACE: ClassVar[int] = 0
     SOFTWARE_TRACE: ClassVar[int] = 1
@@ -146,6 +148,7 @@ class Session:
             [] if wanted else None,
             StepStats() if full else None,
             time.monotonic() + timeout / 1000 if timeout else None,
+            options.find_nan,
         )
 
     def _prepare(self, signature: Any, fetches: Any, keys: tuple[Any, ...]) -> _Prepared:
@@ -184,6 +187,8 @@ class Session:
         if isinstance(element, Tensor) and element.dtype.name in ("resource", "variant"):
             what = "a variable's handle" if element.dtype.name == "resource" else "no array"
             raise InvalidArgumentError(f"cannot fetch {element.name!r}: it is {what}")
+        if not self.graph.is_fetchable(element):
+            raise InvalidArgumentError(f"cannot fetch {element.name!r}: it was made unfetchable")
         return element
 
     def make_callable(self, fetches: Any, feed_list: Sequence[Any] = ()) -> Callable[..., Any]:

@@ -8,7 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from sw.graph.dtypes import as_dtype
+from sw.graph.errors import InvalidArgumentError
 from sw.graph.operation import Operation
 
 _EPOCH = time.time() - time.perf_counter()
@@ -60,6 +63,16 @@ class TransferStats:
 
 Note = Callable[[Operation, float, float, Sequence[Any], str], None]
 """`note(op, start, end, outputs, text)`"""
+
+
+def refuse_nan(
+    op: Operation, start: float, end: float, outputs: Sequence[Any], text: str = ""
+) -> None:
+    """A `Note` that raises `InvalidArgumentError` naming the op when an output holds a NaN."""
+    for index, value in enumerate(outputs):
+        if hasattr(value, "dtype") and as_dtype(value.dtype).is_floating and np.isnan(value).any():
+            where = tuple(int(i) for i in np.argwhere(np.isnan(value))[0])
+            raise InvalidArgumentError(f"output {index} is NaN at {where}, the first of this run")
 
 
 @dataclass

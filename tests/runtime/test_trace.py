@@ -83,7 +83,9 @@ def test_waiting_ends_at_the_deadline() -> None:
     put, take = queue.enqueue(1.0), queue.dequeue()
     soon = st.RunOptions(timeout_in_ms=50)
     with st.Session() as session:
-        with pytest.raises(st.errors.DeadlineExceededError, match="'jobs' has 0 elements where 1"):
+        with pytest.raises(
+            st.errors.DeadlineExceededError, match="1 more of queue 'jobs', which has 0"
+        ):
             session.run(take, options=soon)
         session.run(put)
         with pytest.raises(st.errors.DeadlineExceededError, match="'jobs' is full"):
@@ -138,7 +140,7 @@ def test_a_long_wait_is_mentioned(
             time.sleep(0.01)
         session.run(put)
         thread.join()
-    assert "'jobs' has 0 elements" in caplog.text and "start_queue_runners" in caplog.text
+    assert "'jobs', which has 0" in caplog.text and "start_queue_runners" in caplog.text
 
 
 @pytest.mark.parametrize("options", [{"trace_level": 9}, {"timeout_in_ms": -1}])

@@ -88,9 +88,11 @@ class CheckpointReader:
         self.prefix = prefix
         path = index_path(prefix)
         content = unseal(read(path), path)
-        if content.get("version") != VERSION:
+        if not isinstance(content, dict) or not {"version", "shards", "tensors"} <= set(content):
+            raise DataLossError(f"{path!r} is no index of a checkpoint")
+        if content["version"] != VERSION:
             raise DataLossError(
-                f"{path!r} is a checkpoint of version {content.get('version')}; version {VERSION} "
+                f"{path!r} is a checkpoint of version {content['version']}; version {VERSION} "
                 "can be read"
             )
         self._sums: list[str] = content["shards"]

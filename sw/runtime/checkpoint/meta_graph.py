@@ -87,10 +87,12 @@ def import_meta_graph(
     Raises `DataLossError` for a damaged file, `NotFoundError` for an op that is not registered.
     """
     content = unseal(read(filename), filename)
-    if content.get("format") != "systolica graph" or content.get("version") != VERSION:
+    if not isinstance(content, dict) or content.get("format") != "systolica graph":
+        raise DataLossError(f"{filename!r} is no stored graph")
+    if content.get("version") != VERSION:
         raise DataLossError(
-            f"{filename!r} is no graph of version {VERSION}: {content.get('format')!r}, version "
-            f"{content.get('version')}"
+            f"{filename!r} is a graph of version {content.get('version')}; version {VERSION} can "
+            "be read"
         )
     graph = get_default_graph().root
     scope = f"{import_scope}/" if import_scope else ""
