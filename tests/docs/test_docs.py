@@ -19,7 +19,10 @@ COVERED = {
     "make fuzz": "tests/graph/onnx_import/test_hostile.py",
     "make networks": "tests/conformance/test_networks.py",
     "make demo": "tests/end_to_end/test_demo.py",
+    "make kill": "tests/runtime/test_monitored.py",
     "make test": "this run",
+    "python -m examples.cifar_convnet --logdir run": "tests/runtime/test_examples_learn.py",
+    "tensorboard --logdir run": "docs/tensorboard.py",
 }
 """Commands in blocks marked `slow`, which run elsewhere."""
 
