@@ -31,6 +31,16 @@ CHECKS: dict[str, Check] = {
         "names {0:.1%} of unseen shapes, guessing 10 %",
         lambda r: r > 0.75,
     ),
+    "ctc_sequences": (
+        lambda m: m.train_and_test(),
+        "label error rate {0[0]:.1%} and {0[1]:.1%} (beam search), guessing {0[2]:.0%}",
+        lambda r: max(r[:2]) < 0.35 < 0.7 < r[2],
+    ),
+    "date_formats": (
+        lambda m: m.train_and_test(),
+        "{0[0]:.1%} of unseen dates right to the last digit",
+        lambda r: r[0] > 0.9,
+    ),
     "deep_convnet": (
         lambda m: m.train_and_test(device="tpu:0"),
         "reads {0:.1%} of held-out digits (int8), above 97 %",
@@ -45,6 +55,11 @@ CHECKS: dict[str, Check] = {
         lambda m: m.train_and_test(),
         "wins {0[1]:.0%} against random moves, {0[0]:.0%} before",
         lambda r: r[0] < 0.62 and r[1] > 0.8,
+    ),
+    "image_captions": (
+        lambda m: m.train_and_test(device="tpu:0"),
+        "{0[0]:.1%} of captions right word by word (int8), guessing 3 %",
+        lambda r: r[0] > 0.15,
     ),
     "inception": (
         lambda m: m.train_and_test(steps=200, device="tpu:0"),
@@ -70,6 +85,11 @@ CHECKS: dict[str, Check] = {
         lambda m: m.train_and_test(),
         "reads {0[0]:.1%} of held-out digits, one tree {0[1]:.1%}",
         lambda r: r[0] > 0.9 and r[0] > r[1] + 0.1,
+    ),
+    "smart_reply": (
+        lambda m: m.train_and_test(device="tpu:0"),
+        "{0[0]:.1%} of messages told apart, {0[1]:.1%} of replies right",
+        lambda r: r[0] > 0.95 and r[1] > 0.8,
     ),
     "softmax_regression": (
         lambda m: m.train_and_test("/tpu:0"),

@@ -91,6 +91,6 @@ def test_linear_optimizer_comes_with_a_certificate() -> None:
 
 def test_every_example_is_in_the_full_run() -> None:
     """`make examples` leaves none out."""
-    helpers = {"__init__", "__main__", "datasets", "digits_convnet", "inference"}
+    helpers = {"__init__", "__main__", "datasets", "digits_convnet", "inference", "networks"}
     files = {path.stem for path in Path(autoencoder.__file__).parent.glob("*.py")}
     assert set(CHECKS) == files - helpers
