@@ -43,7 +43,7 @@ def _vector(tensor: Tensor, channels: int) -> NDArray[np.float64] | None:
 def _follow(linear: Operation, users: dict[Tensor, list[Operation]]) -> _Affine | None:
     """The longest chain of additions and multiplications behind a linear op with one user each;
     None if it is only a bias."""
-    if linear.type not in LINEAR or constant_value(linear.inputs[1]) is None:
+    if linear.type not in (*LINEAR, "depthwise_conv2d") or constant_value(linear.inputs[1]) is None:
         return None
     channels = (linear.outputs[0].shape.dims or (None,))[-1]
     if channels is None:
@@ -108,6 +108,8 @@ def absorb(unit: Unit) -> Unit:
             factor = found[op].factor
             if op.attrs.get("transpose_b"):
                 factor = factor[:, None]
+            if op.type == "depthwise_conv2d":
+                factor = factor.reshape(weights.shape[2:])
             value = (weights * factor).astype(np.float32)
             scaled = graph.convert(value, name=f"{op.name}/weights/")
             linear[found[op]] = new = like(graph, op, op.type, (inputs[0], scaled), op.attrs)

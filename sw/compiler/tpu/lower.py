@@ -119,7 +119,7 @@ class _Lowering:
         self.host: dict[int, list[Step]] = {}
         self.programs: dict[int, _Program] = {}
         for group in groups.values():
-            self.absorbed |= group.mapped
+            self.absorbed |= group.mapped | set(group.pools)
             op = group.quantise.inputs[0].op
             while group.table is None and op is not group.root and op is not group.start.op:
                 self.absorbed.add(op)

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 import systolica as st
+from sw.compiler.tpu import support
 from sw.compiler.tpu.layers import Convolution, MaxPool
 from sw.compiler.tpu.lower import lower
 from sw.compiler.tpu.steps import DynamicStep, HostStep, Lowered, NetworkStep
 from sw.compiler.tpu.support import unsupported
+from sw.graph.registry import all_ops
 from tests.compiler.tpu import reference
 
 TINY = st.SessionConfig(tpu_config="tiny")
@@ -201,3 +203,45 @@ def test_every_op_is_lowered_or_refused_in_words() -> None:
         for make in (st.exp, st.shape, st.nn.softmax, st.transpose, st.reduce_sum, st.neg):
             reason = unsupported(make(x).op)
             assert reason is not None and reason.startswith("the TPU has no")
+
+
+PRODUCTS = {
+    "matmul": lambda x, w: st.matmul(st.reshape(x, [-1, 3]), w),
+    "conv2d": lambda x, w: st.nn.conv2d(x, w, 1, "SAME"),
+    "depthwise_conv2d": lambda x, w: st.nn.depthwise_conv2d(x, w, (1, 1, 1, 1), "SAME"),
+    "avg_pool": lambda x, w: st.nn.avg_pool(x, 2, 1, "VALID"),
+    "max_pool": lambda x, w: st.nn.max_pool(x, 2, 1, "VALID"),
+    "reduce_mean": lambda x, w: st.reduce_mean(x, [1, 2]),
+    "concat": lambda x, w: st.concat([x, x], 3),
+    "add": lambda x, w: x + x,
+    "bias_add": lambda x, w: st.nn.bias_add(x, np.float32([1, 2, 3])),
+}
+TAKEN = support.LINEAR + support.WINDOWED + support.JOINED + support.UNARY + support.BINARY
+
+
+@pytest.mark.parametrize("kind", sorted({*TAKEN, "max_pool"}))
+def test_every_op_that_is_taken_is_lowered(kind: str) -> None:
+    """Between two quantised tensors it is in a program, and only the borders are the host's."""
+    x = st.placeholder(st.float32, [2, 4, 4, 3], name="x")
+    image = qdq(x, 0.02, -128)  # nothing negative: every function has values
+    shape = (3, 3) if kind == "matmul" else (1, 1, 3, 3)
+    w = st.dequantize_linear(np.ones(shape, np.int8), np.float32(0.1))
+    if kind in PRODUCTS:
+        y = PRODUCTS[kind](image, w)
+    elif kind in support.BINARY:
+        y = st.Graph.apply(image.graph, kind, image, np.float32(1.5))
+    else:
+        y = st.Graph.apply(image.graph, kind, image + np.float32(0.1))
+    for op in image.graph.get_operations():
+        op.device = "/tpu:0"
+    assert unsupported(y.op) is None
+    steps = lowered([qdq(y, 0.05, 3)]).steps
+    hosted = [step.op.type for step in steps if isinstance(step, HostStep)]
+    assert set(hosted) <= {"quantize_linear", "dequantize_linear"} and hosted
+    assert any(isinstance(step, NetworkStep) for step in steps)
+
+
+def test_every_op_of_the_lists_exists() -> None:
+    """What is not in them is the CPU's, as docs/ops.md says of each op."""
+    known = {op.name for op in all_ops()}
+    assert set(TAKEN + support.VIEWS + support.EPILOGUE + support.BORDER + support.QLINEAR) <= known
