@@ -21,6 +21,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="code coverage of the core, as Amaranth has it")
     parser.add_argument("-n", type=int, default=600, help="random programs (600)")
     parser.add_argument("--seed", type=int, default=1, help="of everything random (1)")
+    parser.add_argument("--bench-seed", type=int, help="of the benches (that of --seed)")
     parser.add_argument("--no-benches", action="store_true", help="the native model alone")
     parser.add_argument("--output", type=Path, default=Path("build/coverage"), help="for pages")
     options = parser.parse_args()
@@ -32,7 +33,7 @@ def main() -> int:
         campaign.native(run, options.n, options.seed, lambda: bar.advance(task))
         task = bar.add_task("benches", total=len(cases))
         for case in cases:
-            campaign.bench(run, case, options.seed)
+            campaign.bench(run, case, options.bench_seed or options.seed)
             bar.advance(task)
     counts = run.merged.counts
     waived = waivers.apply(waivers.load(), [point for point in counts if not counts[point]])
