@@ -37,7 +37,8 @@ class Maker:
         depth = x.shape.dims[3]
         w = self.weights(size, size, depth, channels, inputs=size * size * depth) * np.float32(gain)
         side = size // 2 if pads is None else pads
-        y = st.nn.conv2d(x, w, stride, ((0, 0), (side, side), (side, side), (0, 0)))
+        around = ((0, 0), (side, side), (side, side), (0, 0))
+        y = st.nn.conv2d(x, w, stride, around, name=f"conv{size}x{size}")
         y = st.nn.bias_add(y, self.rng.normal(scale=0.1, size=channels).astype(np.float32))
         return st.nn.relu(y) if relu else y
 
@@ -71,7 +72,8 @@ def resnet50(x: st.Tensor, make: Maker, classes: int = 1000) -> st.Tensor:
     y = st.nn.max_pool(make.conv(x, 64, 7, 2), 3, 2, padding)
     for width, blocks, stride in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
         for number in range(blocks):
-            y = _bottleneck(make, y, width, stride if number == 0 else 1)
+            with st.name_scope(f"block{width}_{number + 1}"):
+                y = _bottleneck(make, y, width, stride if number == 0 else 1)
     return make.dense(st.reduce_mean(y, [1, 2]), classes)
 
 
@@ -81,10 +83,11 @@ def resnet20(x: st.Tensor, make: Maker, classes: int = 10) -> st.Tensor:
     for width, stride in ((16, 1), (32, 2), (64, 2)):
         for number in range(3):
             step = stride if number == 0 else 1
-            z = make.conv(make.conv(y, width, 3, step), width, 3, relu=False, gain=0.5)
-            if step != 1:
-                y = make.conv(y, width, 1, step, relu=False)
-            y = st.nn.relu(z + y)
+            with st.name_scope(f"block{width}_{number + 1}"):
+                z = make.conv(make.conv(y, width, 3, step), width, 3, relu=False, gain=0.5)
+                if step != 1:
+                    y = make.conv(y, width, 1, step, relu=False)
+                y = st.nn.relu(z + y)
     return make.dense(st.reduce_mean(y, [1, 2]), classes)
 
 

@@ -179,23 +179,27 @@ class TpuProgram:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> TpuProgram:
         """Read a `.tpu` file; raises `ProgramError` saying what is wrong with it."""
-        raw = Path(path).read_bytes()
+        return cls.from_bytes(Path(path).read_bytes(), str(path))
+
+    @classmethod
+    def from_bytes(cls, raw: bytes, name: str) -> TpuProgram:
+        """A program of a file's bytes; `name` is what errors call it."""
         if len(raw) < _PREFIX.size or raw[: len(MAGIC)] != MAGIC:
-            raise ProgramError(f"{path}: not a TPU program (bad magic)")
+            raise ProgramError(f"{name}: not a TPU program (bad magic)")
         _, version, header_size, digest = _PREFIX.unpack_from(raw)
         body = raw[_PREFIX.size :]
         if version != FORMAT_VERSION:
             raise ProgramError(
-                f"{path}: file format version {version}, this software reads {FORMAT_VERSION}"
+                f"{name}: file format version {version}, this software reads {FORMAT_VERSION}"
             )
         if hashlib.sha256(body).digest() != digest:
-            raise ProgramError(f"{path}: checksum does not match: truncated or damaged")
+            raise ProgramError(f"{name}: checksum does not match: truncated or damaged")
         try:
             return cls._from_parts(json.loads(body[:header_size]), body[header_size:])
         except ProgramError as error:
-            raise ProgramError(f"{path}: {error}") from None
+            raise ProgramError(f"{name}: {error}") from None
         except (KeyError, TypeError, ValueError, ConfigError, isa.IsaError) as error:
-            raise ProgramError(f"{path}: malformed header or program: {error!r}") from None
+            raise ProgramError(f"{name}: malformed header or program: {error!r}") from None
 
     @classmethod
     def _from_parts(cls, header: Mapping[str, Any], image: bytes) -> TpuProgram:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -49,6 +49,19 @@ def _macs(op: Operation, result: tuple[int, ...]) -> int:
     return prod(result) * kernel[-1 if op.attrs.get("transpose_b") else -2]
 
 
-def layers_of(ops: Mapping[str, Operation]) -> tuple[LayerFacts, ...]:
-    """The facts of a program's layers, in the order of tags."""
-    return tuple(facts(op) for op in ops.values())
+def layers_of(tags: Mapping[int, str], ops: Iterable[Operation]) -> tuple[LayerFacts, ...]:
+    """The facts of a program's layers by tag: a layer bears the name of an op, or begins with it
+    and "/" where the compiler made several of one."""
+    known = {original_name(op): op for op in ops}
+    found = []
+    for tag in range(1 + max(tags, default=-1)):
+        name = tags.get(tag, "")
+        whole = name
+        while whole not in known and "/" in whole:
+            whole = whole.rpartition("/")[0]
+        op = known.get(whole)
+        if op is None or whole != name:  # what is made beside an op does none of its work
+            found.append(LayerFacts(name, op.type if op is not None else "", (), 0))
+        else:
+            found.append(facts(op))
+    return tuple(found)

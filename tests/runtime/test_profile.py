@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import systolica as st
+from examples.networks import quantised
 from hw.tpu import isa
 from hw.tpu.isa import Opcode, Queue
 from sim.hazards import accesses
@@ -70,6 +71,17 @@ def test_work_and_traffic_are_counted(made: Profile) -> None:
     assert data["roofline"]["compute"] == sum(macs) / 256
     assert data["roofline"]["memory"] == made.dram_bytes["read"] / 8
     assert data["roofline"]["bound"] <= made.cycles
+
+
+def test_layers_that_the_compiler_joined() -> None:
+    """Residual adds work in the shadow of their convolutions: each layer keeps its own name and
+    work, none does more than the array can."""
+    residual = profile("logits:0", graph=quantised("resnet20", shape=(1, 16, 16, 3)))
+    assert sum(layer.macs for layer in residual.layers) == residual.run.program.macs
+    for layer in residual.layers:
+        assert layer.peak_share <= 1
+        assert layer.macs == 0 or layer.op in ("conv2d", "matmul")
+        assert layer.needs["compute"] >= layer.macs / 256
 
 
 def test_bounds(made: Profile, graph: st.Graph) -> None:

@@ -178,6 +178,15 @@ def quantize(w: Writer, op: Operation) -> None:
         else:
             names.append(w.plain(op.inputs[2]))
 
+    mean = source.op
+    if kind == "QuantizeLinear" and mean.type == "reduce_mean" and _over_image(mean):
+        # next to each other, so that a runtime sees a quantised pool
+        pooled = w.emit("GlobalAveragePool", [w.first(mean.inputs[0])], f"{mean.name}/mean")
+        codes = w.emit(kind, [pooled, *names], f"{op.name}/codes")
+        axes = w.initializer(np.array([2, 3], np.int64), f"{op.name}/axes")
+        w.result("Squeeze", [codes, axes], result)
+        return
+
     def make(first: bool) -> None:
         where = None if axis is None else [0, 2, 3, 1][axis % 4] if first else axis % max(rank, 1)
         value = w.first(source) if first else w.plain(source)
@@ -189,6 +198,14 @@ def quantize(w: Writer, op: Operation) -> None:
         make(False)
         if rank == 4:  # so that a convolution finds it next to itself
             w.remake(result, lambda: make(True))
+
+
+def _over_image(op: Operation) -> bool:
+    """Whether a reduction takes rows and columns away."""
+    axes, image = op.attrs["axis"], op.inputs[0].shape.rank == 4
+    return image and axes is not None and sorted(a % 4 for a in axes) == [1, 2] and (
+        not op.attrs["keepdims"]
+    )  # fmt: skip
 
 
 def quantised_convolution(w: Writer, op: Operation) -> None:

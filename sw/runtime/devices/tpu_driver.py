@@ -142,7 +142,9 @@ class Driver:
             )
         report.add(program.macs, result.cycles, result.seconds, result.counters)
         if result.trace is not None:
-            self.recordings.append(Recording(program, layers_of(ops), result))
+            self.recordings.append(
+                Recording(program, layers_of(program.tags, ops.values()), result)
+            )
 
 
 def _stopped(program: TpuProgram, ops: Ops, tag: int) -> Operation:

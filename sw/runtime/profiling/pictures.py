@@ -27,7 +27,10 @@ TENSOR_COLOURS = ("#4477AA", "#66CCEE", "#228833", "#CCBB44", "#EE6677", "#AA337
 """Paul Tol's bright scheme, which colour-blind people tell apart, for neighbours in time."""
 NAMED_SHARE = 0.006
 """Least share of the picture of memory that a tensor needs to bear its name."""
-MOST_NAMES = 8
+LETTER_BINS = 6.5
+"""Bins of time that a letter of a name is wide."""
+MOST_NAMES = 6
+LONGEST_NAME = 22
 DPI = 110
 
 
@@ -51,7 +54,7 @@ def roofline(profile: Profile) -> Figure:
     left = min([ridge / 64, *(x / 2 for x in fallen)])
     places = np.array([left, ridge, right])
     axes.loglog(places, np.minimum(peak, places * bandwidth), color="0.25", lw=1.6, zorder=1)
-    axes.annotate(f"{peak} a cycle: every processing element works", (ridge * 1.2, peak * 1.1),
+    axes.annotate(f"{peak} a cycle: every processing element works", (ridge * 1.2, peak * 1.25),
                   fontsize=8, color="0.25")  # fmt: skip
     axes.annotate(
         f"DRAM, {bandwidth:g} bytes a cycle", (left * 1.6, left * 1.6 * bandwidth * 1.25),
@@ -75,7 +78,7 @@ def roofline(profile: Profile) -> Figure:
                  color="black", zorder=3, label="whole network")  # fmt: skip
     lowest = min(layer.macs / layer.cycles for layer in layers) if layers else 1
     axes.set_xlim(left, right)
-    axes.set_ylim(lowest / 2, peak * 2)
+    axes.set_ylim(lowest / 2.5, peak * 2.2)
     axes.set_xlabel("multiply-accumulates for each byte that crosses the bus")
     axes.set_ylabel("multiply-accumulates a cycle")
     axes.set_title("Roofline (area of a point: its share of the cycles)", loc="left", fontsize=10)
@@ -94,19 +97,23 @@ def _intensity(layer: LayerProfile, right: float) -> float:
 
 
 def _name_points(axes: Axes, layers: list[LayerProfile], right: float) -> None:
-    """The largest layers bear their names; those in one place share a line."""
+    """The layers that lose most cycles bear their names; those in one place share a line."""
     places: list[tuple[float, float, list[str]]] = []
-    for layer in sorted(layers, key=lambda layer: -layer.cycles)[:MOST_NAMES]:
+
+    def lost(layer: LayerProfile) -> float:
+        return layer.cycles * (1 - layer.peak_share)
+
+    for layer in sorted(layers, key=lost, reverse=True)[:MOST_NAMES]:
         x, y = _intensity(layer, right), layer.macs / layer.cycles
-        name = layer.name.rpartition("/")[2] or layer.name
+        name = layer.name if len(layer.name) <= LONGEST_NAME else layer.name.rpartition("/")[2]
         for px, py, names in places:
-            if abs(math.log(x / px)) < 0.35 and abs(math.log(y / py)) < 0.3:
+            if abs(math.log(x / px)) < 1.0 and abs(math.log(y / py)) < 0.35:
                 names.append(name)
                 break
         else:
             places.append((x, y, [name]))
     for x, y, names in places:
-        text = ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
+        text = names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
         axes.annotate(
             text,
             (x, y),
@@ -170,12 +177,13 @@ def _name_tensors(axes: Axes, profile: Profile, memory: MemoryMap, scale: int) -
         mine = memory.owner == tag
         if tag == EMPTY or mine.mean() < NAMED_SHARE:
             continue
-        name = names.get(int(tag) % memory.staged, "").rpartition("/")[2]
-        if tag >= memory.staged:
-            name = f"for {name}"
-        columns = np.flatnonzero(mine.any(axis=0))
-        if len(columns) < 6.5 * len(name):  # a letter is about that wide
+        full = names.get(int(tag) % memory.staged, "")
+        before = "for " if tag >= memory.staged else ""
+        room = np.count_nonzero(mine.any(axis=0)) / LETTER_BINS
+        fitting = [before + n for n in (full, full.rpartition("/")[2]) if len(before + n) <= room]
+        if not fitting:
             continue
+        name = fitting[0]
         # where most rows hold it, in the middle of that stretch
         tall = mine.sum(axis=0)
         stretch = np.flatnonzero(tall >= 0.9 * tall.max())

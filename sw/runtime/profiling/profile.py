@@ -27,13 +27,14 @@ class Profile:
     """One run of a network: `layers` and the whole, `run` with every instruction in time.
 
     `programs`: how many TPU programs it took; `fallback`: what ran on the CPU, and why.
-    `bytes_per_cycle`: what the memory gives in either direction.
+    `bytes_per_cycle`: what the memory gives in either direction, `latency` cycles later.
     """
 
     name: str
     engine: str
     config: TpuConfig
     bytes_per_cycle: float
+    latency: int
     layers: tuple[LayerProfile, ...]
     run: Joined
     programs: int
@@ -131,7 +132,9 @@ def profile_of(session: Session, name: str = "network") -> Profile:
     bandwidth = min(float(timing.bytes_per_cycle), float(core.bus_bytes))
     layers = tuple(layer_profiles(run, bandwidth))
     engine = recordings[0].result.engine
-    return Profile(name, engine, core, bandwidth, layers, run, len(recordings), fallback)
+    return Profile(
+        name, engine, core, bandwidth, timing.latency, layers, run, len(recordings), fallback
+    )
 
 
 def complete_feeds(graph: Graph, feeds: Mapping[Any, Any], seed: int = 0) -> dict[Any, Any]:
