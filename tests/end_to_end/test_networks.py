@@ -65,3 +65,21 @@ def test_resnet20_on_rtl_equals_both_models(rng):
     np.testing.assert_allclose(real.ravel(), expected.ravel(), atol=1e-6)
     predicted = predict(program.instructions, config, memory, program=program.entry)
     assert predicted.cycles == answers[0][1].cycles
+
+
+@pytest.mark.parametrize("name", ["resnet20", "mobilenet_v1"])
+def test_a_network_comes_back_from_onnx_as_one_program(name):
+    """Exported as QDQ and imported: the same bytes, nothing between layers left to the host."""
+    shape = (1, 32, 32, 3)
+    made = networks.quantised(name, shape=shape)
+    x = networks.sample(shape, 9)
+    read = st.import_onnx(st.export_onnx(made.get_tensor_by_name("logits:0")))
+    for op in read.get_operations():
+        op.device = "/tpu:0"
+    (logits,) = read.outputs.values()
+    (source,) = (op.outputs[0] for op in read.get_operations() if op.type == "placeholder")
+    with st.Session(graph=read) as session:
+        found = session.run(logits, {source: x})
+        assert not session.fallback
+        assert len(st.run_report(session).programs) == 1
+    np.testing.assert_array_equal(found, evaluate(made, {"x:0": x}, ["logits:0"])[0])
