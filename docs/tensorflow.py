@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import systolica
 from docs.tensorflow_reasons import reason
-from docs.tensorflow_rows import LATER, PAPERS, TALK, Row
+from docs.tensorflow_rows import PAPERS, TALK, Row
 
 ROOT = Path(__file__).parents[1]
 NOTE = "Generated from `{}` by `make docs`; do not edit."
@@ -109,7 +109,7 @@ def share(parts: list[Coverage]) -> float:
 def _table(rows: tuple[Row, ...]) -> list[str]:
     lines = ["| row | shown by | used by |", "| --- | --- | --- |"]
     for row in rows:
-        shown = "<br>".join(f"`tests/{t.rstrip(':')}`" for t in row.tests) or LATER
+        shown = "<br>".join(f"`tests/{t.rstrip(':')}`" for t in row.tests) or row.when
         examples = ", ".join(f"[{e[:-3]}](../examples/{e})" for e in row.examples)
         lines.append(f"| {row.what} | {shown} | {examples} |")
     return lines

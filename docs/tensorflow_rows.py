@@ -1,19 +1,22 @@
 """What TensorFlow of 2016 does and its papers promise: each row with the tests that show it and the
-examples that use it. `LATER` rows come with the cluster."""
+examples that use it."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-LATER = "comes with the cluster"
+CLUSTER = "comes with the cluster"
+NOT_YET = "not yet"
 
 
 class Row(NamedTuple):
-    """`tests`: "file::function" below `tests`; `examples`: files in `examples`."""
+    """`tests`: "file::function" below `tests`; `examples`: files in `examples`; `when`: what to say
+    of a row without tests."""
 
     what: str
     tests: tuple[str, ...]
     examples: tuple[str, ...] = ()
+    when: str = CLUSTER
 
 
 TALK = (
@@ -113,12 +116,13 @@ PAPERS = (
     Row("queues: blocking, close, cancel, shuffle, prefetch overlap",
         ("runtime/test_queues.py::test_closing_the_session_wakes_everybody",
          "runtime/test_queues.py::test_shuffle_queue", "runtime/test_queues.py::test_close")),
-    Row("common subexpressions removed, stateful kept; late Recv lowers peak memory",
+    Row("late Recv lowers peak memory", (), (), NOT_YET),
+    Row("common subexpressions removed, stateful kept; values dropped after their last use",
         ("runtime/test_promises.py::test_common_subexpressions_go_and_stateful_ops_stay",
          "runtime/test_session.py::test_values_are_dropped_after_their_last_use")),
     Row("asynchronous kernels: blocked dequeues",
         ("runtime/test_promises.py::test_a_hundred_blocked_dequeues",)),
-    Row("lossy compression of Send/Recv to 16 bits", (), ()),
+    Row("lossy compression of Send/Recv to 16 bits", (), (), NOT_YET),
     Row("data-, model- and pipeline-parallel training equals one process", (), ()),
     Row("sharded embeddings by partition/gather/stitch with sparse updates",
         ("graph/test_optimizers.py::test_embedding_over_several_tables",
@@ -129,5 +133,5 @@ PAPERS = (
     Row("graph functions: call, gradient, serialise",
         ("graph/test_control_flow.py::test_gradient_of_while",
          "runtime/test_checkpoint.py::test_meta_graph_trains_on_in_a_new_graph")),
-    Row("placement by simulated cost beats all-on-one-device", (), ()),
+    Row("placement by simulated cost beats all-on-one-device", (), (), NOT_YET),
 )  # fmt: skip
