@@ -12,8 +12,8 @@ class MemoryTiming:
     - `latency`: from the cycle that accepts a read address to the cycle of its first beat at
       the earliest, and from the last write beat to its response; at least 1.
     - `bytes_per_cycle`: a token bucket for read beats and another for write beats. Each gains
-      this many bytes per cycle, holds at most one bus word (or one cycle's gain if that is
-      more), starts full, and a beat waits until the bucket holds a whole bus word.
+      this many bytes per cycle, holds less than a bus word and one cycle's gain, starts full,
+      and a beat waits until the bucket holds a whole bus word.
     - `jitter`: 0 is deterministic; otherwise each burst waits 0..jitter further cycles and
       every ready and valid of the memory has random gaps.
     - `seed`: of the random numbers behind `jitter`.

@@ -50,7 +50,7 @@ async def planes_become_entries(dut: Any) -> None:
         # an entry written in the very cycle of its read is nobody's contract
         if entry in written and not (writing and subrow // PARAMETER_SUBROWS == entry):
             whole = planes[entry * PARAMETER_SUBROWS : (entry + 1) * PARAMETER_SUBROWS]
-            wanted = int.from_bytes(np.ascontiguousarray(whole.T).tobytes(), "little")
+            wanted = int.from_bytes(whole.tobytes(), "little")
         if writing:
             lanes = [lane for lane in range(n) if mask >> lane & 1]
             planes[subrow, lanes] = row[lanes]

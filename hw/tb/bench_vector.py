@@ -54,16 +54,20 @@ class Memories:
             self.scale[entry, :2] = words[:, 1].view("<f4")
 
     def parameters(self, entry: int) -> int:
-        """An entry as the port carries it; entries beyond the memory read as zero."""
+        """An entry as the port carries it, in planes; entries beyond the memory read as zero."""
         if entry >= self.config.parameter_entries:
             return 0
+        return int.from_bytes(np.ascontiguousarray(self.pairs(entry).T).tobytes(), "little")
+
+    def pairs(self, entry: int) -> np.ndarray:
+        """uint8 `[lanes, 8]`: bias and scale of each lane."""
         pairs = np.stack([self.bias[entry].view(np.uint32), self.scale[entry].view(np.uint32)], 1)
-        return int.from_bytes(np.ascontiguousarray(pairs).tobytes(), "little")
+        return np.ascontiguousarray(pairs).view(np.uint8)
 
     def added(self, i: Instruction, value: np.ndarray, number: int) -> np.ndarray:
         second = self.scratchpad[second_rows(i)[number]]
-        packed = self.parameters(i.second_parameters) & (1 << 128) - 1
-        constants = numerics.unpack_add_constants(packed.to_bytes(16, "little"))
+        packed = self.pairs(i.second_parameters)[:2].tobytes()
+        constants = numerics.unpack_add_constants(packed)
         pair = (second, value) if i.swap else (value, second)
         return numerics.residual_add(*pair, constants)
 

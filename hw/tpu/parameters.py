@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In
@@ -14,8 +14,8 @@ from hw.tpu.dma.ports import ParameterWrite
 class Parameters(Component):
     """`parameter_entries` entries of 64 bits per lane: int32 bias below, float32 scale above.
 
-    `write` changes one byte plane (sub-row) of an entry; `read.data` follows `read.entry` by one
-    cycle.
+    `write` changes one byte plane (sub-row) of an entry; `read.data`, plane by plane, follows
+    `read.entry` by one cycle: `lane_parameters` finds a lane's 64 bits in it.
     """
 
     def __init__(self, config: TpuConfig) -> None:
@@ -50,7 +50,11 @@ class Parameters(Component):
                 read.addr.eq(self.read.entry),
             ]
             rows.append(read.data)
-        m.d.comb += self.read.data.eq(
-            Cat(row[8 * lane : 8 * (lane + 1)] for lane in range(n) for row in rows)
-        )
+        m.d.comb += self.read.data.eq(Cat(rows))
         return m
+
+
+def lane_parameters(data: Value, lane: int) -> Value:
+    """A lane's bias (32 bits) and scale in an entry that was read, 64 bits."""
+    n = len(data) // (8 * PARAMETER_SUBROWS)
+    return Cat(data.word_select(plane * n + lane, 8) for plane in range(PARAMETER_SUBROWS))

@@ -8,7 +8,7 @@
 //   - A write beat is accepted from the cycle after its address on; the response comes
 //     `latency` cycles after the last beat.
 //   - A beat waits until its channel's bucket holds one bus word of credit. The bucket gains
-//     `rate` per cycle and holds at most one word (or one cycle's gain if larger).
+//     `rate` per cycle and holds less than one word and one cycle's gain.
 //   - kQueue bursts may wait on each channel; a full queue drops its ready.
 //
 // Faults: addresses that answer with an error, the n-th beat that does, channels that die.
@@ -114,7 +114,7 @@ public:
         for (Bucket* b : {&read_bucket_, &write_bucket_}) {
             b->cost = uint64_t(kBytes) << 16;
             b->rate = rate;
-            b->cap = b->cost > rate ? b->cost : rate;
+            b->cap = b->cost + rate - 1;
         }
         clear();
     }

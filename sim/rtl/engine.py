@@ -29,8 +29,9 @@ class RtlSimulator:
 
     A result's `trace` is recorded when `timeline` is set. `waves` names a wave file. DRAM
     starts as zeros at bus address 0. `design` stands in for the core's Verilog: the same core
-    with more ports, or written otherwise; `coverage` counts it. Raises `ToolMissing` or
-    `BuildError` if it cannot be built.
+    with more ports, or written otherwise; `coverage` counts it. With `stand_in` the array of
+    processing elements is replaced by what it computes, which is faster; without, and with waves,
+    every register is the core's. Raises `ToolMissing` or `BuildError` if it cannot be built.
     """
 
     name = "rtl"
@@ -47,6 +48,7 @@ class RtlSimulator:
         watchdog: int = WATCHDOG_CYCLES,
         design: Verilog | None = None,
         coverage: bool = False,
+        stand_in: bool = False,
     ) -> None:
         self.config, self.dram_bytes, self.timeline = config, dram_bytes, timeline
         key = source_key([Path(hw.tpu.__file__).parent], config.to_dict())
@@ -58,6 +60,7 @@ class RtlSimulator:
             progress=progress,
             key=key,
             coverage=coverage,
+            stand_in=stand_in and waves is None,
         )
         for name, expected in (("version", isa.VERSION), ("array", config.array)):
             if (found := self._get(name)) != expected:

@@ -31,6 +31,7 @@ using Waves = VerilatedVcdC;
 #include <type_traits>
 #include <vector>
 
+#include "array_stand_in.h"
 #include "axi_memory.h"
 
 namespace {
@@ -64,7 +65,11 @@ constexpr size_t witness_bytes() {
         return 0;
 }
 
+// Arrays that a model asks for in its first eval() belong to the harness that makes it.
+thread_local std::vector<std::unique_ptr<systolica::Array>>* arrays_of_new_model = nullptr;
+
 struct Harness {
+    std::vector<std::unique_ptr<systolica::Array>> arrays;
     // A context of its own: in the default one, opening waves would touch every other model,
     // those already deleted included.
     std::unique_ptr<VerilatedContext> context;
@@ -83,6 +88,9 @@ struct Harness {
     Harness() : context(std::make_unique<VerilatedContext>()) {
         context->traceEverOn(true);
         top = std::make_unique<Vtop>(context.get(), "TOP");
+        arrays_of_new_model = &arrays;
+        top->eval();
+        arrays_of_new_model = nullptr;
     }
 
     template <typename Top>
@@ -224,6 +232,17 @@ struct Harness {
 }  // namespace
 
 extern "C" {
+
+// Called by the model, see array_stand_in.py.
+void* array_new(int n) {
+    arrays_of_new_model->push_back(systolica::make_array(n));
+    return arrays_of_new_model->back().get();
+}
+
+void array_step(void* array, unsigned char take, unsigned char shift, const uint32_t* tile_row,
+                const uint32_t* row, uint32_t* result) {
+    static_cast<systolica::Array*>(array)->step(take, shift, tile_row, row, result);
+}
 
 // The thread's current context may be one that h_close deleted: call before constructing anything.
 void h_default_context() { Verilated::threadContextp(Verilated::defaultContextp()); }

@@ -56,6 +56,7 @@ class RtlModel:
     - `key`: with a factory, skips elaboration while unchanged (see `verilog.source_key`).
     - `dram_bytes`: size of the memory at AXI address 0; beyond it answers DECERR.
     - `trace_path`: waves go there, suffix `.vcd` or `.fst`, whichever this machine can write.
+    - `stand_in`: a systolic array is replaced by what it computes, see `array_stand_in`.
     - `progress`: report long builds and runs on standard error.
     - `coverage`: count it; see `write_coverage`.
 
@@ -72,6 +73,7 @@ class RtlModel:
         progress: bool = True,
         key: str | None = None,
         coverage: bool = False,
+        stand_in: bool = False,
     ) -> None:
         if dram_bytes < 1:
             raise ValueError(f"dram_bytes must be positive: {dram_bytes}")
@@ -80,7 +82,9 @@ class RtlModel:
                 f"trace_path must end in .{wave_format()} on this machine: {trace_path}"
             )
         verilog = design if isinstance(design, Verilog) else convert(design, key=key)
-        library = build(verilog, waves=trace_path is not None, coverage=coverage)
+        library = build(
+            verilog, waves=trace_path is not None, coverage=coverage, stand_in=stand_in
+        )
         self.memory = memory or MemoryTiming()
         self.progress = progress
         # Whole bus words (64 bytes at most) are copied, so the last one must be there.

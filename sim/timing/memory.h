@@ -22,7 +22,7 @@ struct Pins {
 class Memory {
 public:
     explicit Memory(const Sizes& sizes) : latency_(sizes.latency), jitter_(sizes.jitter) {
-        const int64_t cost = sizes.bus_bytes << 16, cap = std::max(cost, sizes.rate);
+        const int64_t cost = sizes.bus_bytes << 16, cap = cost + sizes.rate - 1;
         read_bucket_ = write_bucket_ = {cap, sizes.rate, cap, cost};
         random_ = uint64_t(sizes.seed) * 0x9e3779b97f4a7c15u + 0x2545f4914f6cdd1du;
         pins = {true, true, false, false, false, false};

@@ -56,9 +56,14 @@ class ResidualAdd(wiring.Component):
         # Of a negative power of two this is one bit short, but then nothing is cut off.
         magnitude = Signal(cuts, name=f"{name}_high")
         m.d.comb += magnitude.eq(total[SIGNIFICAND:] ^ negative.replicate(cuts))
-        cut, odd = Signal(cuts, name=f"{name}_cut"), Signal(name=f"{name}_odd")
+        # Every bit below the leading one is cut off, and that one is not kept either.
+        cut, step = magnitude, 1
+        while step < cuts:
+            spread = Signal(cuts, name=f"{name}_spread_{step}")
+            m.d.comb += spread.eq(cut | cut[step:])
+            cut, step = spread, 2 * step
+        odd = Signal(name=f"{name}_odd")
         m.d.comb += [
-            cut.eq(Cat(magnitude[bit:].any() for bit in range(cuts))),
             odd.eq((total[1:] & cut & Cat(~cut[1:], 1)).any()),
         ]
         rounded = Signal(ADD_SUM_BITS, name=f"{name}_rounded")

@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from hw.tpu import isa, numerics
 from hw.tpu.config import TpuConfig
 from hw.tpu.interfaces import Completion, FaultReport, RowRead, RowWrite, command
+from hw.tpu.parameters import lane_parameters
 from hw.tpu.vector import epilogue, lane, requantiser, window
 from hw.tpu.vector.address import PositionCounter, multiplies
 from hw.tpu.vector.epilogue import Epilogue
@@ -164,7 +165,9 @@ class VectorUnit(wiring.Component):
             settled.eq(Mux(wanted, prepared, ~used)),
             ask.eq(positions.valid & ~halt & empty & wanted & ~prepared & ~answered),
             last_steps.settle.eq(answered),
-            last_steps.constants.eq(self.parameters.data),
+            last_steps.constants.eq(
+                Cat(lane_parameters(self.parameters.data, j) for j in range(2))
+            ),
         ]
         m.d.comb += [
             last_steps.settings[name].eq(job[name]) for name, _ in epilogue.Settings.as_shape()
@@ -346,7 +349,7 @@ class VectorUnit(wiring.Component):
         results = []
         for j in range(array):
             m.submodules[f"lane_{j}"] = one = Lane()
-            parameters = self.parameters.data.word_select(j, 64)
+            parameters = lane_parameters(self.parameters.data, j)
             m.d.comb += [
                 one.accumulator.eq(
                     Mux(
