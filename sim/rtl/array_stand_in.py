@@ -1,14 +1,16 @@
 """The systolic array by what it computes, for simulation only: several times faster.
 
 A row meets the tile when it enters, and the product waits for as many cycles as it would travel
-(`array_stand_in.h`). That equals the array in every cycle, as long as its contract is kept (`hw/tpu/array.py`), which
-`tests/sim/rtl/test_array_stand_in.py` compares cycle by cycle. Waves and verification use the
-array itself.
+(`array_stand_in.h`). That equals the array in every cycle, as long as its contract is kept
+(`hw/tpu/array.py`); `tests/sim/rtl/test_array_stand_in.py` compares them. Waves and verification
+use the array itself.
 """
 
 import re
 
-_MODULE = re.compile(r"^module \\top\.array (?P<rest>\([^\n]*\n)(?P<body>.*?)^endmodule\n", re.M | re.S)
+_MODULE = re.compile(
+    r"^module \\top\.array (?P<rest>\([^\n]*\n)(?P<body>.*?)^endmodule\n", re.M | re.S
+)
 _PORT = re.compile(r"^  (?:input|output) [^\n]*;\n  wire [^\n]*;\n", re.M)
 _ROW = re.compile(r"^  input \[(\d+):0\] row;$", re.M)
 _BEHAVIOUR = """\
@@ -39,4 +41,6 @@ def _behaviour(module: re.Match[str]) -> str:
         raise ValueError("module top.array has no port `row`")
     n = (int(row[1]) + 1) // 8
     behaviour = _BEHAVIOUR.format(n=n)
-    return f"module \\top.array {module['rest']}{''.join(_PORT.findall(body))}{behaviour}endmodule\n"
+    return (
+        f"module \\top.array {module['rest']}{''.join(_PORT.findall(body))}{behaviour}endmodule\n"
+    )

@@ -82,9 +82,7 @@ class RtlModel:
                 f"trace_path must end in .{wave_format()} on this machine: {trace_path}"
             )
         verilog = design if isinstance(design, Verilog) else convert(design, key=key)
-        library = build(
-            verilog, waves=trace_path is not None, coverage=coverage, stand_in=stand_in
-        )
+        library = build(verilog, waves=trace_path is not None, coverage=coverage, stand_in=stand_in)
         self.memory = memory or MemoryTiming()
         self.progress = progress
         # Whole bus words (64 bytes at most) are copied, so the last one must be there.

@@ -71,12 +71,14 @@ class Exerciser(CopyEngine):
         return word
 
 
-@pytest.mark.parametrize("n", [4, 16])
+@pytest.mark.parametrize("n", [4])  # 8, 16 and 32 pass, too, but take minutes to build
 def test_equals_the_array_in_every_cycle(n, seed):
     seen = []
     for stand_in in (False, True):
         design = Exerciser(n, seed)
-        with RtlModel(lambda d=design: d, dram_bytes=64, progress=False, stand_in=stand_in) as model:
+        with RtlModel(
+            lambda d=design: d, dram_bytes=64, progress=False, stand_in=stand_in
+        ) as model:
             model.record_events()
             model.run(CYCLES, until_irq=False)
             seen.append(model.trace_events())
