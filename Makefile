@@ -10,7 +10,7 @@ TYPED := $(wildcard sw sim fpga)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tools demo test cosim faults coverage kill prove conformance networks fuzz compare-tensorflow lint
-.PHONY: format bench docs clean resnet50-rtl graphs
+.PHONY: format bench docs clean resnet50-rtl graphs bigarrays
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

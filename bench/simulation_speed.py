@@ -1,7 +1,9 @@
 """Simulated cycles per second of the Verilated core, array busy throughout, per size.
 
-The yardstick is the design's target and the peers' published speeds. Seconds are of this
-process's CPU, one thread, the best of some runs, so that a busy machine changes little.
+Twice each: with every register of the array, and with the array's stand-in, which computes the
+same (docs/decisions/0009). The yardstick is the design's target and the peers' published speeds.
+Seconds are of this process's CPU, one thread, the best of some runs, so that a busy machine
+changes little.
 """
 
 from __future__ import annotations
@@ -61,13 +63,13 @@ def streaming_program(config: TpuConfig, rows: int, blocks: int, repeats: int) -
     return [*program, make(Opcode.HALT)]
 
 
-def speed(config: TpuConfig, cycles: int = 400_000) -> float:
+def speed(config: TpuConfig, stand_in: bool, cycles: int = 400_000) -> float:
     """Thousand cycles per second of CPU time of runs of about `cycles` cycles."""
     rows = min(256, config.accumulator_rows)
     blocks = min(16, config.scratchpad_rows // 2 // rows)
     program = streaming_program(config, rows, blocks, max(2, cycles // (rows * blocks)))
     words = np.frombuffer(isa.assemble(program), np.uint8)
-    engine = RtlSimulator(config, dram_bytes=1 << 22)
+    engine = RtlSimulator(config, dram_bytes=1 << 22, stand_in=stand_in)
     random = np.random.default_rng(0)
     engine.write(0, random.integers(0, 256, 1 << 20, dtype=np.uint8))
     engine.write(1 << 20, words)
@@ -85,11 +87,12 @@ def speed(config: TpuConfig, cycles: int = 400_000) -> float:
 def main() -> None:
     """Print a line per size."""
     print(f"compiler: {toolchain.require(toolchain.compiler()).version}")
-    print("core       kcycle/s   of target   peers")
+    print("kcycle/s   all registers   stand-in   of target   peers")
     for item in SPEEDS:
-        found = speed(item.config)
+        pure, fast = (speed(item.config, stand_in) for stand_in in (False, True))
         print(
-            f"{item.name:<9} {found:9.0f}   {found / item.target:8.0%}    {item.peer}", flush=True
+            f"{item.name:<9}{pure:15.0f}{fast:11.0f}{fast / item.target:12.0%}   {item.peer}",
+            flush=True,
         )
 
 
