@@ -20,6 +20,7 @@ from hw.tpu.config import PRESETS, TpuConfig
 from sim.execute import execute, load
 from sim.memory import MemoryTiming
 from sim.rtl.engine import RtlSimulator
+from sim.timing.simulator import predict
 from sw.compiler.tpu.network import Network
 
 LATENCY = 30
@@ -94,8 +95,9 @@ def resnet50(on_core: bool) -> Iterator[Row | str]:
     """The whole network in one program, and its layers."""
     config = PRESETS["default"]
     network = networks.build(networks.table("resnet50"))
-    begin = time.process_time()
     item = measure(network, config, memory(config))
+    begin = time.process_time()
+    predict(item.program.instructions, config, item.memory, program=item.program.entry)
     seconds = time.process_time() - begin
     yield Row(
         "ResNet-50, batch 1, default", "useful >= 90 %, <= 17.7 M cycles",
@@ -108,8 +110,7 @@ def resnet50(on_core: bool) -> Iterator[Row | str]:
         yield row(layer)
     yield Row(
         "ResNet-50 on the timing model", "< 5 s", "-", "SCALE-Sim 2,304 s",
-        f"{item.result.seconds:.1f} s ({seconds:.1f} s with compiler and accounts)",
-        item.result.seconds < 5,
+        f"{seconds:.1f} s of CPU", seconds < 5,
     )  # fmt: skip
     if on_core:
         yield on_rtl(item)
