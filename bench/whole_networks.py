@@ -5,6 +5,10 @@ core that never waits and reads every weight once: the larger of multiply-accumu
 and weight bytes over bus width. Peers, from their papers and as measured for `core.md`:
 Gemmini 16x16 on ResNet-50, 40 %, later 51 % of peak; Tensil 32x32 on ResNet-20, 751,833 cycles.
 The functional simulator stands beside ONNX Runtime's int8 kernels on one thread, by process time.
+
+`differ` is the share of ONNX Runtime's logits that are other codes. Where its optimiser fuses
+every layer there are none; convolutions behind additions and concatenations it leaves in float32
+(20 of the 53 of ResNet-50 with version 1.32), whose sums are not exact.
 """
 
 from __future__ import annotations
