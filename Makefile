@@ -9,7 +9,7 @@ WARM_STAMP := $(VENV)/.warm-done
 TYPED := $(wildcard sw sim fpga)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test cosim faults coverage kill prove conformance networks fuzz compare-tensorflow lint
+.PHONY: help setup tools demo test cosim faults coverage kill mutants prove conformance networks fuzz compare-tensorflow lint
 .PHONY: format bench docs clean resnet50-rtl graphs bigarrays
 
 help: ## list the targets
@@ -91,6 +91,9 @@ compare-tensorflow: setup ## every case of the graph language in TensorFlow itse
 .PHONY: examples
 examples: setup ## run every example in full: all must learn
 	@$(PY) -m examples --jobs $(JOBS)
+
+mutants: setup ## small bugs everywhere in five units: each noticed, or proven to be none
+	@$(PY) -m tests.verification.mutate --jobs $(JOBS) --seed $(SEED)
 
 lint: setup ## ruff (lint and format) and mypy
 	@$(PY) -m ruff check .
