@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import sw.graph.ops  # noqa: F401 -- fills the table of operations
 from docs import errors, tensorflow
+from docs import onnx_operators, tensorflow
 from hw.tpu import isa, registers
 from sw.cli import app
 from sw.compiler.tpu import support
@@ -69,6 +70,8 @@ def ops_page() -> str:
         "| --- | --- | --- | --- |",
     ]
     for op in all_ops():
+        if op.name.startswith("onnx_"):  # they have a page of their own
+            continue
         meaning = " ".join(op.doc.split()).replace("|", "\\|").rstrip(".")
         lines.append(f"| `{op.name}` | {meaning} | {_gradient(op)} | {_tpu(op)} |")
     return "\n".join(lines) + "\n"
@@ -98,6 +101,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli_page,
     "ops.md": ops_page,
     "errors.md": errors.page,
+    "onnx_operators.md": onnx_operators.page,
     "tensorflow.md": tensorflow.page,
     "properties.md": prove.page,
 }

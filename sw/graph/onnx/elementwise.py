@@ -10,7 +10,7 @@ from sw.graph.dtypes import bool_
 from sw.graph.onnx.node import Node
 from sw.graph.onnx.registry import handles
 from sw.graph.onnx.types import element_type
-from sw.graph.onnx.value import Value, to_last
+from sw.graph.onnx.value import Flat, Value, to_last
 from sw.graph.tensor import Tensor
 
 UNARY = {
@@ -173,6 +173,8 @@ def dropout(node: Node) -> Any:
         training = node.const(2)
         if training is None or training.any():
             return NotImplemented
+    if isinstance(value, Flat) and node.outputs == 1:
+        return value
     out = Value(node.main("identity", value.tensor), value.last, value.shifted, value.codes)
     if node.outputs == 1:
         return out

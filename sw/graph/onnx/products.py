@@ -10,7 +10,7 @@ import numpy as np
 from sw.graph.onnx.convolution import weights
 from sw.graph.onnx.node import Node
 from sw.graph.onnx.registry import handles
-from sw.graph.onnx.value import Stored
+from sw.graph.onnx.value import Flat, Stored, turn
 from sw.graph.tensor import Tensor
 
 MOST_MATRICES = 64
@@ -28,7 +28,8 @@ def matmul(node: Node) -> Any:
         result = batched(node, node.x(0), array, lambda x, y, main: _product(node, x, y, main))
         if result is not None:
             return result
-    return node.main("matmul", node.x(0), _right(node))
+    operands = _of_flattened(node, False) or (node.x(0), _right(node))
+    return node.main("matmul", *operands)
 
 
 def _product(node: Node, a: Tensor, b: Any, main: bool) -> Tensor:
@@ -93,23 +94,54 @@ def _right(node: Node) -> Tensor:
     return node.x(1)
 
 
+def _of_flattened(node: Node, transposed: bool) -> tuple[Tensor, Tensor] | None:
+    """The operands where the left one is flattened images and the right one (`transposed`:
+    [N, K]) constant: its rows in the order of channels-last instead of the images in that of
+    channels-first. None where they are not."""
+    images, value = node.value(0), node.value(1)
+    if not isinstance(images, Flat) or value.rank != 2:
+        return None
+    array: Any
+    if value.codes is not None:
+        array = value.codes.value
+        if value.codes.scale.ndim and value.codes.axis != (0 if transposed else 1):
+            return None
+    else:
+        array = value.array() if isinstance(value, Stored) else node.static(value.tensor)
+    h, w, c = images.order
+    if array is None or array.shape[1 if transposed else 0] != h * w * c:
+        return None
+    if transposed:
+        rows = turn(array.reshape(-1, c, h, w), (2, 3, 1, 0))
+    else:
+        rows = turn(array.reshape(c, h, w, -1), (1, 2, 0, 3))
+    name = f"{value.name}/rows/"
+    right = node.graph.convert(rows.reshape(h * w * c, -1), name=name)
+    if value.codes is not None:
+        rest = (value.codes.scale, value.codes.zero)
+        right = node.make("dequantize_linear", right, *rest, axis=-1)
+    return images.unturned, right
+
+
 @handles("Gemm")
 def gemm(node: Node) -> Any:
     a, b = node.value(0), node.value(1)
     alpha, beta = float(node.attr("alpha", 1.0)), float(node.attr("beta", 1.0))
-    if not a.tensor.dtype.is_floating or a.tensor.dtype.size < 2 or a.rank != 2 or b.rank != 2:
+    if not a.dtype.is_floating or a.dtype.size < 2 or a.rank != 2 or b.rank != 2:
         return NotImplemented
     turned = bool(node.attr("transB", 0))
+    operands = None if node.attr("transA", 0) else _of_flattened(node, turned)
     constant = b.codes is not None or isinstance(b, Stored) or node.const(1) is not None
-    if constant:  # turned once, now
-        right = weights(node, 1, (1, 0) if turned else (0, 1))
-        turned = False
+    if operands is None and constant:  # turned once, now
+        operands = node.x(0), weights(node, 1, (1, 0) if turned else (0, 1))
+    if operands is None:
+        operands = node.x(0), node.x(1)
     else:
-        right = node.x(1)
+        turned = False
     more = node.has(2) and beta != 0.0
     scaled = alpha != 1.0
     put = node.make if more or scaled else node.main
-    left = node.x(0)
+    left, right = operands
     if node.attr("transA", 0):
         left = node.make("transpose", left, perm=(1, 0))
     out = put("matmul", left, right, transpose_b=turned)

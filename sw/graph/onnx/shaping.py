@@ -10,7 +10,7 @@ from sw.graph.dtypes import int64
 from sw.graph.errors import ModelError
 from sw.graph.onnx.node import Node
 from sw.graph.onnx.registry import handles
-from sw.graph.onnx.value import Value, from_last, to_last
+from sw.graph.onnx.value import Flat, Value, from_last, to_last
 from sw.graph.shapes import Shape
 
 _PLAIN = np.dtype(np.object_)
@@ -55,14 +55,28 @@ def reshape(node: Node) -> Any:
         sizes = tuple(plain[i] if s == 0 else s for i, s in enumerate(sizes))  # type: ignore[misc] # unknown ones are ruled out above
     if dims is not None and -1 in sizes and 0 in sizes:
         return NotImplemented
+    if (found := _flat(node, value, sizes)) is not None:
+        return found
     tensor = value.held(node.graph, False, value.shifted)
     out = node.main("reshape", tensor, np.asarray(sizes, np.int64))
     return Value(out, shifted=value.shifted)
 
 
+def _flat(node: Node, value: Value, sizes: tuple[int, ...]) -> Flat | None:
+    """Images that become vectors, one for each; None for any other change of shape."""
+    if not value.last or value.shifted or value.rank != 4 or not value.shape.known:
+        return None
+    n, h, w, c = value.shape.sizes()
+    if h * w == 1 or len(sizes) != 2 or sizes[0] not in (n, -1) or sizes[1] not in (h * w * c, -1):
+        return None
+    return Flat(node.graph, node.name, value)
+
+
 @handles("Flatten")
 def flatten(node: Node) -> Any:
     value = node.value(0)
+    if node.attr("axis", 1) == 1 and (found := _flat(node, value, (-1, -1))) is not None:
+        return found
     tensor = value.held(node.graph, False, value.shifted)
     dims, axis = tensor.shape.dims, int(node.attr("axis", 1))
     if dims is None or tensor.dtype.numpy == _PLAIN:

@@ -178,3 +178,42 @@ class Stored(Value):
     @property
     def name(self) -> str:
         return self._name
+
+
+class Flat(Value):
+    """Images that were flattened to [N, C*H*W]. `unturned` is the same [N, H*W*C], and `order`
+    (H, W, C), for products, which may turn their constant weights instead."""
+
+    def __init__(self, graph: Graph, name: str, image: Value) -> None:
+        self._graph, self._name, self._image = graph, name, image
+        n, *order = image.shape.sizes()
+        self.order = tuple(order)
+        self._sizes = (n, int(np.prod(order)))
+        self._made = {}
+        self._plain: Tensor | None = None
+
+    @property
+    def tensor(self) -> Tensor:  # type: ignore[override] # a field there, made on demand here
+        if self._plain is None:
+            self._plain = self._reshaped(self._image.plain(self._graph), f"{self._name}/")
+        return self._plain
+
+    @property
+    def unturned(self) -> Tensor:
+        """[N, H*W*C]."""
+        image = self._image.channels_last(self._graph)
+        name = f"{self._name}/channels_last/"
+        return self._memo(self._graph, "unturned", lambda: self._reshaped(image, name))
+
+    def _reshaped(self, image: Tensor, name: str) -> Tensor:
+        shape = np.asarray(self._sizes, np.int64)
+        out: Tensor = self._graph.apply("reshape", image, shape, name=name)
+        return out
+
+    @property
+    def dtype(self) -> DType:
+        return self._image.dtype
+
+    @property
+    def shape(self) -> Shape:
+        return Shape(self._sizes)

@@ -66,6 +66,32 @@ def test_layers_stay_channels_last() -> None:
     assert len(turned) == 2  # the image on its way in, the fetched `cat` on its way out
 
 
+@pytest.mark.parametrize("transposed", [0, 1])
+def test_flattened_images_turn_the_weights_and_not_the_images(transposed: int) -> None:
+    weights = _normal(3, 5, 6 * 4 * 3) if transposed else _normal(3, 6 * 4 * 3, 5)
+    made = model(
+        [
+            node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+            node("Flatten", ["c"], ["f"]),
+            node("Gemm", ["f", "v"], ["y"], transB=transposed),
+            node("Neg", ["f"], ["n"]),
+        ],
+        {"x": [2, 3, 4, 3]},
+        ["y", "n"],
+        {"w": _normal(1, 6, 3, 3, 3), "v": weights},
+    )
+    feeds = {"x": _normal(0, 2, 3, 4, 3)}
+    for have, want in zip(ours(made, feeds), theirs(made, feeds), strict=True):
+        np.testing.assert_allclose(have, want, rtol=1e-4, atol=1e-4)
+    graph = st.import_onnx(made)
+    way, left = set(), [graph.outputs["y"].op]
+    while left:
+        op = left.pop()
+        way.add(op)
+        left += [t.op for t in op.inputs]
+    assert [op.type for op in way].count("transpose") == 1  # the image on its way in
+
+
 def test_ops_bear_the_names_of_nodes() -> None:
     graph = st.import_onnx(convnet())
     assert list(graph.inputs) == ["x"]
