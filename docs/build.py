@@ -12,8 +12,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 import sw.graph.ops  # noqa: F401 -- fills the table of operations
-from docs import errors, tensorflow
-from docs import onnx_operators, tensorflow
+from docs import errors, onnx_operators, tensorflow
 from hw.tpu import isa, registers
 from sw.cli import app
 from sw.compiler.tpu import support
