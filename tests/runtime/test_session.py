@@ -159,6 +159,21 @@ def test_unknown_device_lists_those_that_exist(name: str) -> None:
         assert session.run(st.constant(1.0)) == 1
 
 
+@pytest.mark.parametrize(
+    "name", ["", "/cpu", "/cpu:*", "/job:localhost", "/task:0/device:CPU:0", "/replica:0"]
+)
+def test_partial_names_find_their_device(name: str) -> None:
+    """What a name leaves open is the session's to choose."""
+    x = st.placeholder(st.float32, [])
+    with st.device(name or None):
+        y = st.exp(x)
+    metadata = st.RunMetadata()
+    full = st.RunOptions(trace_level=st.RunOptions.FULL_TRACE)
+    with st.Session() as session:
+        assert session.run(y, {x: 0.0}, full, metadata) == 1
+    assert metadata.step_stats.devices == ["/job:localhost/replica:0/task:0/cpu:0"]
+
+
 def test_default_sessions() -> None:
     """eval and run without naming a session; closing ends it."""
     x = st.constant([1.0])
