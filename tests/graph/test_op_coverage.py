@@ -15,7 +15,7 @@ TESTS = Path(__file__).parents[1]
 # Ops that are made by others, by pattern: the test whose values or gradients depend on them.
 REACHED: dict[str, str] = {
     r"(sparse_)?apply_\w+": "graph/test_optimizers.py::test_dense_rule",
-    r"onnx_\w+|sequence_\w+": "conformance/test_onnx_nodes.py::test_every_node_test_passes_that_can",
+    r"(onnx|sequence)_\w+": "conformance/test_onnx_nodes.py::test_every_node_test_passes_that_can",
     r"argument|cond_grad|while_grad|zeros_of_variable": (
         "graph/test_control_flow.py::test_gradient_of_while_in_while_in_cond"
     ),
