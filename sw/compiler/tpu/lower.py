@@ -10,10 +10,11 @@ Layers whose inputs come from each other form one program; a value that only the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sw.compiler.tpu.filling import Program
 from sw.compiler.tpu.fuse import Group, Scaled, Weights, fuse, round_trip, scaled, weights_of
 from sw.compiler.tpu.layers import (
     MOST_STEP,
@@ -26,10 +27,8 @@ from sw.compiler.tpu.layers import (
     Pointwise,
     Shape,
     Worker,
-    result_size,
 )
 from sw.compiler.tpu.legalise import legalise
-from sw.compiler.tpu.network import Network
 from sw.compiler.tpu.quantise import (
     accumulated,
     average,
@@ -42,7 +41,7 @@ from sw.compiler.tpu.quantise import (
     required_weights,
 )
 from sw.compiler.tpu.specialise import SOURCES, specialise
-from sw.compiler.tpu.steps import DynamicStep, HostStep, Lowered, NetworkStep, Result, Step
+from sw.compiler.tpu.steps import DynamicStep, HostStep, Lowered, Result, Step
 from sw.compiler.tpu.steps import render as render_steps
 from sw.compiler.tpu.support import LINEAR, original_name
 from sw.compiler.tpu.tables import Map, evaluate
@@ -76,27 +75,6 @@ def lower(graph: Graph, shapes: Mapping[str, tuple[int, ...]], dump: Dump | None
     return lowered
 
 
-@dataclass(eq=False)
-class _Program:
-    """A network while it is being filled."""
-
-    activations: dict[str, Activation] = field(default_factory=dict)
-    inputs: dict[str, str] = field(default_factory=dict)
-    layers: list[Layer] = field(default_factory=list)
-    results: dict[str, Result] = field(default_factory=dict)
-    ops: list[Operation] = field(default_factory=list)
-
-    def step(self) -> NetworkStep:
-        network = Network(
-            tuple(self.inputs),
-            tuple(self.layers),
-            tuple(self.results),
-            tuple(self.activations.values()),
-        )
-        results = tuple(self.results.values())
-        return NetworkStep(network, tuple(self.inputs.items()), results, tuple(self.ops))
-
-
 @dataclass(frozen=True)
 class _Held:
     """An int8 tensor that a program has: its stage and the activation it is there."""
@@ -117,7 +95,7 @@ class _Lowering:
         self.stage: dict[Tensor, int] = {}
         self.held: dict[Tensor, _Held] = {}
         self.host: dict[int, list[Step]] = {}
-        self.programs: dict[int, _Program] = {}
+        self.programs: dict[int, Program] = {}
         for group in groups.values():
             self.absorbed |= group.mapped | set(group.pools)
             op = group.quantise.inputs[0].op
@@ -198,7 +176,7 @@ class _Lowering:
         stage, layer = self._layer(op, source, weights)
         layer, correction, scale = accumulated(source, weights, layer)
         program = self.programs[stage]
-        self._add(program, layer, op, 1.0, 0)
+        program.add(layer, op, 1.0, 0)
         program.results[layer.output] = Result(
             layer.output, result.name, result.shape.sizes(), correction, scale
         )
@@ -231,7 +209,7 @@ class _Lowering:
         for op in group.pools if group.root is not None else ():
             name = result if op is group.pools[-1] else op.outputs[0].name
             layer = pool(op, activation.shape, activation.name, name)
-            activation = self._add(program, layer, op, *target)
+            activation = program.add(layer, op, *target)
         self.held[group.quantise.outputs[0]] = _Held(stage, activation)
 
     def _close(self, stage: int, group: Group, layer: Worker, closed: str | None) -> Activation:
@@ -239,7 +217,7 @@ class _Lowering:
         target = parameters(group.quantise)
         assert group.root is not None and target is not None
         named = replace(layer, output=closed or group.root.outputs[0].name)
-        return self._add(self.programs[stage], named, group.root, *target)
+        return self.programs[stage].add(named, group.root, *target)
 
     def _mapped(self, group: Group, result: str) -> tuple[int, Activation]:
         """Pools at the scale of their source, then a table."""
@@ -250,7 +228,7 @@ class _Lowering:
             last = op is group.pools[-1] and group.table is None
             name = result if last else op.outputs[0].name
             layer = pool(op, activation.shape, activation.name, name)
-            activation = self._add(program, layer, op, *own)
+            activation = program.add(layer, op, *own)
         if group.table is not None:
             op = group.quantise.inputs[0].op
             if op.type in ("dequantize_linear", "reshape"):  # only the scale changes
@@ -259,7 +237,7 @@ class _Lowering:
             mapped = Pointwise(original_name(op), activation.name, result, epilogue)
             target = parameters(group.quantise)
             assert target is not None
-            activation = self._add(program, mapped, op, *target)
+            activation = program.add(mapped, op, *target)
         return stage, activation
 
     def _joined(self, group: Group, op: Operation, closed: str | None) -> tuple[int, Activation]:
@@ -275,19 +253,19 @@ class _Lowering:
             first, second = items
             epilogue = Epilogue((first.scale, first.zero_point), second.name, False, target)
             layer: Layer = Pointwise(name, first.name, result, epilogue, low, high)
-            return stage, self._add(program, layer, op, *target)
+            return stage, program.add(layer, op, *target)
         clamped = bool(group.clamps)
         same = [self._rescaled(program, op, item, target) for item in items]
         joined = f"{result}/joined" if clamped else result
         layer = Concat(name, tuple(item.name for item in same), joined)
-        made = self._add(program, layer, op, *target)
+        made = program.add(layer, op, *target)
         if clamped:
             layer = Pointwise(f"{name}/clamp", joined, result, Epilogue(target), low, high)
-            made = self._add(program, layer, op, *target)
+            made = program.add(layer, op, *target)
         return stage, made
 
     def _rescaled(
-        self, program: _Program, op: Operation, item: Activation, target: tuple[float, int]
+        self, program: Program, op: Operation, item: Activation, target: tuple[float, int]
     ) -> Activation:
         """An operand of a concatenation at the scale of its result."""
         given = item.scale, item.zero_point
@@ -298,7 +276,7 @@ class _Lowering:
             return program.activations[name]
         table = evaluate(Map(op.inputs[0], op.inputs[0], ()), given, target)
         layer = Pointwise(name, item.name, name, Epilogue(given, table=table))
-        return self._add(program, layer, op, *target)
+        return program.add(layer, op, *target)
 
     def _layer(self, op: Operation, source: Scaled, weights: Weights) -> tuple[int, Convolution]:
         """The stage and the layer of a linear op, with its codes and geometry only."""
@@ -315,29 +293,6 @@ class _Lowering:
             extra = {}
         name = original_name(op)
         return stage, Convolution(name, activation.name, op.outputs[0].name, codes, **extra)
-
-    @staticmethod
-    def _add(
-        program: _Program, layer: Layer, op: Operation, scale: float, zero_point: int
-    ) -> Activation:
-        """Put a layer at the end of a program; the activation that it makes."""
-        x = program.activations[layer.inputs[0]].shape
-        shape: Shape
-        if isinstance(layer, Concat):
-            channels = sum(program.activations[name].shape[3] for name in layer.sources)
-            shape = (*x[:3], channels)
-        else:
-            axes = zip(
-                x[1:3], layer.kernel, layer.strides, layer.dilations, layer.padding, strict=True
-            )
-            sizes = [result_size(*axis) for axis in axes]
-            channels = layer.weights.shape[3] if isinstance(layer, Convolution) else x[3]
-            shape = (x[0], sizes[0], sizes[1], channels)
-        made = Activation(layer.output, shape, scale, zero_point)
-        program.activations[made.name] = made
-        program.layers.append(layer)
-        program.ops.append(op)
-        return made
 
     # --- activations ----------------------------------------------------------------------------
 
@@ -405,7 +360,7 @@ class _Lowering:
     def _input(self, source: Scaled, stage: int, shape: Shape) -> Activation:
         """A value of the host as an input of the program of a stage."""
         self._value(source.tensor)
-        program = self.programs.setdefault(stage, _Program())
+        program = self.programs.setdefault(stage, Program())
         name = source.tensor.name
         taken = program.activations.get(name)
         wanted = Activation(name, shape, source.scale, source.zero_point)
