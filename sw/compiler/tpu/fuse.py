@@ -86,10 +86,13 @@ def scaled(tensor: Tensor) -> Scaled | None:
     found = parameters(op)
     if found is None:
         return None
-    before = round_trip(op.inputs[0].op)
+    codes = op.inputs[0]
+    while codes.op.type == "reshape":
+        codes = codes.op.inputs[0]
+    before = round_trip(codes.op)
     if before is not None and (before.scale, before.zero_point) == found:
         return before
-    return Scaled(op.inputs[0], *found)
+    return Scaled(codes, *found)
 
 
 def round_trip(op: Operation) -> Scaled | None:
