@@ -14,14 +14,19 @@ from tests.graph.onnx_import.models import model, ours, theirs
 
 node = helper.make_node
 MEASURE = """
-import resource, sys
+import sys
 import systolica as st
 from onnx import helper
+
+def peak():  # of this program alone: getrusage's figure is inherited from the parent
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
 st.import_onnx(helper.make_model(helper.make_graph([], "g", [], []),
     opset_imports=[helper.make_opsetid("", 21)], ir_version=10))
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 st.import_onnx(sys.argv[1])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(peak() - before)
 """
 
 
@@ -41,7 +46,7 @@ def test_an_import_takes_the_files_size_and_little_more(tmp_path: Path) -> None:
         cwd=Path(st.__file__).parent,
     )
     size = path.stat().st_size
-    assert int(done.stdout) * 1024 < size + (256 << 20)
+    assert size // 2 < int(done.stdout) * 1024 < size + (256 << 20)
 
 
 def test_weights_left_in_the_file_have_their_values(tmp_path: Path) -> None:
