@@ -48,8 +48,8 @@ INPUTS = [
     Field("size", 32),
     Field("clear", 1),
 ]
-CYCLES = 60000
-RUN = 300
+CYCLES = 120000
+RUN = 1000
 """Cycles from one reset to the next; base and size of the DRAM hold as long."""
 
 
@@ -145,7 +145,9 @@ def stimulus(rng):
     found["lane"] = lane
     found["row_bytes"] = sometimes(0.003, rng.integers(1, 512, CYCLES), row_bytes)
     found["rows"] = sometimes(0.15, rng.integers(1, 40, CYCLES), rng.integers(1, 7, CYCLES))
+    found["rows"] = sometimes(0.01, 1 << rng.integers(5, 11, CYCLES), found["rows"])
     found["lines"] = sometimes(0.2, rng.integers(1, 5, CYCLES), 1)
+    found["lines"] = sometimes(0.01, 1 << rng.integers(3, 9, CYCLES), found["lines"])
     small = rng.integers(-64, 64, CYCLES)
     bits = isa.Load.fields["dram_row_stride"].bits
     stride = sometimes(

@@ -27,7 +27,7 @@ INPUTS = [
     Field("data", 8 * N),
     Field("clear", 1),
 ]
-SHORT, LONG = 40000, 66000
+SHORT, LONG = 60000, 66000
 """Cycles of random instructions, and of each instruction with a count of 16 bits."""
 CYCLES = SHORT + 4 * LONG
 COUNTS = ("channel_blocks", "kernel_rows", "kernel_columns", "batches", "rows", "columns")
@@ -99,6 +99,15 @@ def stimulus(rng):
             value = np.where(odd < 0.06, rng.integers(low, high + 1, CYCLES), value)
             value = np.where(odd > 0.97, rng.choice([low, high], CYCLES), value)
         found[name] = value.astype(np.int64)
+    # one loop with a count of any size, the others short
+    long = rng.random(CYCLES) < 0.15
+    which = rng.integers(0, len(COUNTS), CYCLES)
+    for number, name in enumerate(COUNTS):
+        most = (1 << isa.Matmul.fields[name].bits) - 1
+        count = np.minimum(1 << rng.integers(2, 11, CYCLES), most) - rng.integers(0, 3, CYCLES)
+        found[name] = np.where(
+            long, np.where(which == number, count, rng.integers(1, 3, CYCLES)), found[name]
+        )
     rare = rng.random(CYCLES) < 0.02
     found["source"] = np.where(rare, rng.integers(0, 1 << 20, CYCLES), found["source"])
     rare = rng.random(CYCLES) < 0.02
@@ -107,7 +116,7 @@ def stimulus(rng):
     found["valid"] = (rng.random(CYCLES) < 0.8).astype(np.int64)
     found["tile_ready"] = (rng.random(CYCLES) < 0.7).astype(np.int64)
     found["data"] = rng.integers(0, 1 << 8 * N, CYCLES)
-    found["clear"] = (rng.random(CYCLES) < 0.01).astype(np.int64)
+    found["clear"] = (rng.random(CYCLES) < 0.003).astype(np.int64)
     # a count of 16 bits to its end, in each loop that has one; coordinates to both of their ends
     for number, name in enumerate(("channel_blocks", "batches", "rows", "columns")):
         part = slice(SHORT + number * LONG, SHORT + (number + 1) * LONG)
