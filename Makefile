@@ -3,14 +3,23 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 JOBS ?= 2
+SEED ?= 1
+# how much: random programs, random graphs, kills, seconds of fuzzing
+N ?= 10000
+GRAPHS ?= 1000
+KILLS ?= 100
+SECONDS ?= 60
 SETUP_STAMP := $(VENV)/.setup-done
 WARM_STAMP := $(VENV)/.warm-done
 # ruff and mypy leave out what does not exist yet, so that lint works in a partial checkout.
 TYPED := $(wildcard sw sim fpga)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test cosim faults coverage kill mutants prove conformance networks fuzz compare-tensorflow lint
-.PHONY: format bench docs clean resnet50-rtl graphs bigarrays
+.PHONY: help setup tools demo test bench examples \
+  cosim faults coverage prove mutants bigarrays \
+  graphs resnet50-rtl conformance networks fuzz \
+  compare-tensorflow kill \
+  lint format docs clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,54 +56,59 @@ demo: setup ## train a small convnet, quantise it, run it on the Verilated TPU
 test: setup ## run all tests
 	@$(PY) -m pytest -n $(JOBS) tests
 
-N ?= 10000
-SEED ?= 1
+bench: setup ## print each measured figure beside its bound
+	@$(PY) -m bench
+
+examples: setup ## run every example in full: all must learn
+	@$(PY) -m examples --jobs $(JOBS)
+
+# The core against the oracle, and proofs: docs/verification.md.
 cosim: setup ## N random programs (10000) on the Verilated core against the oracle
 	@$(PY) -m tests.verification.cosim -n $(N) --seed $(SEED) --jobs $(JOBS)
 
-GRAPHS ?= 1000
+faults: setup ## bus errors, dead channels, resets and bad words, everywhere in some programs
+	@$(PY) -m tests.verification.faults --seed $(SEED)
+
+coverage: setup ## line, branch, expression, toggle and FSM coverage of the core; pages in build/
+	@$(PY) -m tests.verification.coverage --seed $(SEED)
+
+prove: setup ## prove the properties of the units; plant a bug for each
+	@$(PY) -m tests.verification.prove --jobs $(JOBS)
+
+mutants: setup ## small bugs everywhere in five units: each noticed, or proven to be none
+	@$(PY) -m tests.verification.mutate --jobs $(JOBS) --seed $(SEED)
+
+bigarrays: setup ## arrays of up to 64x64 on RTL
+	@$(PY) -m tests.verification.big_arrays
+
+# Networks and models.
 graphs: setup ## GRAPHS (1000) random int8 graphs against plain integers, a tenth on RTL
 	@$(PY) -m tests.verification.graphs -n $(GRAPHS) --seed $(SEED)
 
 resnet50-rtl: setup ## all of ResNet-50 on the Verilated core, against its integer meaning
 	@$(PY) -m tests.verification.networks resnet50
 
-faults: setup ## bus errors, dead channels, resets and bad words, everywhere in some programs
-	@$(PY) -m tests.verification.faults --seed $(SEED)
-
-KILLS ?= 100
-kill: setup ## KILLS (100) times SIGKILL during training: the same weights in the end
-	@$(PY) -m tests.verification.kill -n $(KILLS) --seed $(SEED)
-
 conformance: setup ## the ONNX standard's node tests: all on the CPU, int8 ones on the TPU
 	@$(PY) -m tests.conformance.onnx_nodes
 	@$(PY) -m tests.conformance.tpu_nodes
 
-prove: setup ## prove the properties of the units; plant a bug for each
-	@$(PY) -m tests.verification.prove --jobs $(JOBS)
-
 networks: setup ## nine real architectures on the CPU device against ONNX Runtime
 	@$(PY) -m tests.conformance.networks
 
-coverage: setup ## line, branch, expression, toggle and FSM coverage of the core; pages in build/
-	@$(PY) -m tests.verification.coverage --seed $(SEED)
-SECONDS ?= 60
 fuzz: setup ## SECONDS (60) of damaged models against the importer
 	@$(PY) -m tests.conformance.fuzz --seconds $(SECONDS) --seed $(SEED)
 
+# The graph language and its training.
 compare-tensorflow: setup ## every case of the graph language in TensorFlow itself, in its own environment
 	@[ -x .venv-tensorflow/bin/python ] || $(PYTHON) -m venv .venv-tensorflow
 	@.venv-tensorflow/bin/python -m pip install --quiet --disable-pip-version-check tensorflow-cpu \
 	  amaranth ml_dtypes numpy pillow safetensors scipy threadpoolctl
 	@PYTHONPATH=. .venv-tensorflow/bin/python -W ignore -m tests.verification.compare_tensorflow
 
-.PHONY: examples
-examples: setup ## run every example in full: all must learn
-	@$(PY) -m examples --jobs $(JOBS)
+kill: setup ## KILLS (100) times SIGKILL during training: the same weights in the end
+	@$(PY) -m tests.verification.kill -n $(KILLS) --seed $(SEED)
 
-mutants: setup ## small bugs everywhere in five units: each noticed, or proven to be none
-	@$(PY) -m tests.verification.mutate --jobs $(JOBS) --seed $(SEED)
-
+# The house.
 lint: setup ## ruff (lint and format) and mypy
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
@@ -103,9 +117,6 @@ lint: setup ## ruff (lint and format) and mypy
 format: setup ## rewrite files in the house format
 	@$(PY) -m ruff format .
 	@$(PY) -m ruff check --fix .
-
-bench: setup ## print each measured figure beside its bound
-	@$(PY) -m bench
 
 docs: setup ## build the reference pages from the code
 	@$(PY) -m docs.build

@@ -71,7 +71,7 @@ class Exerciser(CopyEngine):
         return word
 
 
-@pytest.mark.parametrize("n", [4])  # 8, 16 and 32 pass, too, but take minutes to build
+@pytest.mark.parametrize("n", [4])  # 16 takes minutes to build
 def test_equals_the_array_in_every_cycle(n, seed):
     seen = []
     for stand_in in (False, True):
