@@ -7,14 +7,16 @@ from typing import Protocol
 
 from sw.compiler.unit import Fallback, Unit, rebuild
 from sw.graph.device import DeviceSpec, parse
+from sw.graph.dtypes import resource
 from sw.graph.errors import InvalidArgumentError
+from sw.graph.function import Function
 from sw.graph.graph import Graph
 from sw.graph.operation import Operation
 from sw.graph.tensor import Tensor
 
 
 class Places(Protocol):
-    """The devices to choose from; the first name is the CPU that takes everything."""
+    """The devices to choose from; the first is a CPU, and CPUs take everything."""
 
     @property
     def names(self) -> Sequence[str]:
@@ -36,10 +38,20 @@ def _choose(op: Operation, names: Sequence[str], specs: dict[str, DeviceSpec]) -
     )
 
 
+def _keeper(op: Operation, inputs: Sequence[Tensor]) -> str | None:
+    """The device of the state that `op` works on; None for a branch or loop, whose body may work on
+    state of several devices."""
+    if any(isinstance(value, Function) for value in op.attrs.values()):
+        return None
+    handles = (t.op for t in inputs if t.dtype is resource and t.op.type != "feed")
+    return next((handle.device for handle in handles), None)
+
+
 def place(unit: Unit, places: Places) -> Unit:
     """Resolve each op's partial device name against the session's devices. Ops without a name run
-    on the CPU, and so do ops that only the host has; an op that its device does not take falls
-    back to the CPU and is recorded in `unit.fallback` with the reason.
+    on the first CPU, and so do ops that only CPUs have; an op that its device does not take falls
+    back to that CPU and is recorded in `unit.fallback` with the reason. Of several CPUs, the one
+    that has a variable or a queue runs all reads and writes of it.
 
     Raises `InvalidArgumentError` for an unknown device, listing those that exist.
 
@@ -65,7 +77,7 @@ def place(unit: Unit, places: Places) -> Unit:
         op: Operation, graph: Graph, inputs: tuple[Tensor, ...], controls: tuple[Operation, ...]
     ) -> Operation | None:
         name = _choose(op, places.names, specs) if op.device else host
-        if name != host:
+        if specs[name].kind != specs[host].kind:
             if op.op_def.host_only:
                 name = host
             else:
@@ -73,6 +85,8 @@ def place(unit: Unit, places: Places) -> Unit:
                 if reason is not None:
                     fallback.append(Fallback(op.type, op.name, reason))
                     name = host
+        if specs[name].kind == specs[host].kind:
+            name = _keeper(op, inputs) or name
         return graph.copy_op(op, inputs, controls, name)
 
     placed = rebuild(unit, None, make)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from sw.graph.errors import InvalidArgumentError
@@ -17,8 +18,10 @@ class SessionConfig:
     "default"). `memory`: a MemoryTiming or its text ("latency=30"; None: its default). `verify`:
     run every program on the functional and the RTL engine and compare every byte. `profile`: keep
     for every run of a program when each of its instructions was at work ("timing" and "rtl").
-    `operation_timeout_in_ms`: the `timeout_in_ms` of runs that give none (0: none). The TPU's own
-    parameters are checked when the session first uses it."""
+    `operation_timeout_in_ms`: the `timeout_in_ms` of runs that give none (0: none).
+    `device_count`: the most devices of each kind, as in TensorFlow 1.x; {"CPU": 4} makes "/cpu:0"
+    to "/cpu:3" (a kind that is not named: one). The TPU's own parameters are checked when the
+    session first uses it."""
 
     tpu: str = "functional"
     tpu_config: Any = None
@@ -26,6 +29,7 @@ class SessionConfig:
     verify: bool = False
     operation_timeout_in_ms: int = 0
     profile: bool = False
+    device_count: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         engine = self.tpu
@@ -40,3 +44,23 @@ class SessionConfig:
                 raise InvalidArgumentError(
                     f"SessionConfig({name}={getattr(self, name)!r}): should be True or False"
                 )
+        self._check_counts()
+
+    def _check_counts(self) -> None:
+        counts = self.device_count
+        if not isinstance(counts, Mapping):
+            raise InvalidArgumentError(
+                f'SessionConfig(device_count={counts!r}): should be a dict like {{"CPU": 4}}'
+            )
+        for kind, count in counts.items():
+            least = int(isinstance(kind, str) and kind.lower() == "cpu")
+            whole = isinstance(count, int) and not isinstance(count, bool)
+            if not isinstance(kind, str) or not whole or count < least:
+                raise InvalidArgumentError(
+                    f"SessionConfig(device_count={{{kind!r}: {count!r}}}): should be a kind's name "
+                    f"and a whole number, {least} or more"
+                )
+
+    def most(self, kind: str) -> int:
+        """How many devices of that kind (lower case) there may be."""
+        return {name.lower(): count for name, count in self.device_count.items()}.get(kind, 1)

@@ -22,12 +22,15 @@ KINDS: dict[str, tuple[str, str]] = {
 }
 
 
-def available() -> list[str]:
-    """The full names of this process's devices, the CPU first."""
+def available(config: SessionConfig | None = None) -> list[str]:
+    """The full names of this process's devices, the CPUs first: as many CPUs as `config` asks for,
+    at most one of each other kind."""
+    config = config or SessionConfig()
     return [
-        f"{PREFIX}/{kind}:0"
+        f"{PREFIX}/{kind}:{index}"
         for kind, (module, _) in KINDS.items()
         if importlib.util.find_spec(module) is not None
+        for index in range(config.most(kind) if kind == "cpu" else min(config.most(kind), 1))
     ]
 
 
@@ -35,7 +38,7 @@ class DeviceSet:
     """The devices of one session, each made when it is first used."""
 
     def __init__(self, config: SessionConfig, resources: Container) -> None:
-        self.names = tuple(available())
+        self.names = tuple(available(config))
         self._config = config
         self._resources = resources
         self._made: dict[str, Any] = {}
