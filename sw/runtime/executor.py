@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from sw.compiler.partition import Plan
 from sw.graph.deadline import until
+from sw.runtime.compression import compressible, narrowed, widened
 from sw.runtime.devices.base import Executable
 from sw.runtime.rendezvous import Rendezvous
 from sw.runtime.trace import Note, StepStats, refuse_nan
@@ -54,8 +55,12 @@ class Watch:
 class Executor:
     """A plan with its executables, ready to be run any number of times."""
 
-    def __init__(self, plan: Plan, executables: Sequence[Executable]) -> None:
+    def __init__(
+        self, plan: Plan, executables: Sequence[Executable], compress: bool = False
+    ) -> None:
+        """`compress`: float32 values cross between devices as bfloat16."""
         self.plan = plan
+        self._narrow = compressible(plan) if compress else frozenset()
         self.executables = tuple(executables)
         parts = plan.partitions
         producer = {key: i for i, part in enumerate(parts) for key in part.outputs}
@@ -95,7 +100,8 @@ class Executor:
 
     def _one(self, index: int, meeting: Rendezvous, watch: Watch) -> int:
         part = self.plan.partitions[index]
-        inputs = meeting.receive(part.inputs)
+        taken = meeting.receive(part.inputs)
+        inputs = widened(part.inputs, taken, self._narrow) if self._narrow else taken
         executable = self.executables[index]
         start = time.perf_counter()
         with until(watch.deadline):
@@ -108,8 +114,10 @@ class Executor:
         if watch.times is not None:
             watch.times.append(PartitionTime(part.device, start, end))
         if watch.stats is not None:
-            self._transfers(watch, part.inputs, inputs, start)
+            self._transfers(watch, part.inputs, taken, start)
             watch.sent.update(dict.fromkeys(part.outputs, end))
+        if self._narrow:
+            outputs = narrowed(part.outputs, outputs, self._narrow)
         meeting.send(part.outputs, outputs)
         return index
 

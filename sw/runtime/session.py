@@ -170,7 +170,7 @@ class Session:
             single = not isinstance(fetches, (list, tuple, Mapping))
             single = single and not hasattr(fetches, "fetch_parts")
             prepared = _Prepared(
-                Executor(plan, executables),
+                Executor(plan, executables, self.config.compress_transfers),
                 feeds,
                 tuple(place[e] if isinstance(e, Tensor) else None for e in elements),
                 None if single else rebuilder(_skeleton(fetches)),
@@ -204,7 +204,7 @@ class Session:
         def run(unit: Unit, values: Sequence[Any]) -> Sequence[Any]:
             plan = compile_unit(unit, self.devices)
             executables = [self.devices.get(p.device).compile(p) for p in plan.partitions]
-            return Executor(plan, executables).run(values)
+            return Executor(plan, executables, self.config.compress_transfers).run(values)
 
         given = [resolve(self.graph, key) for key in feeds]
         wanted = [self._element(item) for item in leaves(fetches)]
