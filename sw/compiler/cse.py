@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sw.compiler.unit import Unit, rebuild
+from sw.graph.function import Function
 from sw.graph.graph import Graph
 from sw.graph.operation import Operation
 from sw.graph.tensor import Tensor
@@ -28,7 +29,8 @@ def _hashable(value: Any) -> Any:
 
 def eliminate_common(unit: Unit) -> Unit:
     """Merge ops of one kind with the same inputs, attributes, control inputs and device. Stateful
-    ops (random numbers, variables) are all kept.
+    ops (random numbers, writes of variables) are all kept, and so are reads of a variable between
+    which anything stateful stands; other reads of it are one, which crosses to a device once.
 
     >>> from sw.compiler.unit import render
     >>> g = Graph()
@@ -38,13 +40,20 @@ def eliminate_common(unit: Unit) -> Unit:
     y = add(a, a) -> float32(2,)
     """
     seen: dict[Any, Operation] = {}
+    changes = 0  # ops so far that may have changed state
 
     def make(
         op: Operation, graph: Graph, inputs: tuple[Tensor, ...], controls: tuple[Operation, ...]
     ) -> Operation | None:
-        if op.op_def.stateful:
+        nonlocal changes
+        reads = op.type == "read_variable"
+        if any(isinstance(value, Function) for value in op.attrs.values()):
+            changes += 1  # its body may write
+        if op.op_def.stateful and not reads:
+            changes += op.type != "variable"
             return None
         key = (
+            changes if reads else None,
             op.type,
             op.device,
             tuple(map(id, inputs)),

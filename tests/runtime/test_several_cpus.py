@@ -68,6 +68,27 @@ def test_state_stays_where_it_is() -> None:
     assert {"read_variable", "assign_add"} <= set(where)
 
 
+def test_a_variable_crosses_once() -> None:
+    """Every use in a device's scope is a read of its own, and yet one transfer; a write between two
+    reads keeps them apart, with the values that one device gives."""
+    with st.device("/cpu:0"):
+        v = st.Variable([1.0, 2.0])
+    with st.device("/cpu:1"):
+        used = v * 2.0 + v * v
+        first = v.read_value()
+    with st.device("/cpu:0"), st.control_dependencies([first]):
+        bump = v.assign_add([1.0, 1.0])
+    with st.device("/cpu:1"), st.control_dependencies([bump]):
+        second = v.read_value() * 1.0
+    once, both = st.RunMetadata(), st.RunMetadata()
+    with st.Session(config=FOUR) as session:
+        session.run(v.initializer)
+        np.testing.assert_array_equal(session.run(used, run_metadata=once), [3, 8])
+        got = session.run([first, used, second], run_metadata=both)
+    np.testing.assert_array_equal(got, [[1, 2], [3, 8], [2, 3]])
+    assert len(once.transfers) == 1 and len(both.transfers) == 2
+
+
 def deep_lstm(devices: list[str], steps: int = 6) -> Any:
     """The slides' loop: layer d on devices[d]; the loss of the last output."""
     rng = np.random.default_rng(0)
