@@ -109,6 +109,7 @@ PAPERS = (
          "runtime/test_monitored.py::test_killed_runs_end_like_an_unkilled_one")),
     Row("gradients for every op, zero for unused outputs, IndexedSlices for gathers",
         ("graph/test_gradients.py::test_every_differentiable_op_has_a_case",
+         "graph/test_random_gradients.py::test_gradient_over_random_shapes",
          "graph/test_gradients.py::test_grad_ys_weights_and_unused_outputs",
          "graph/test_optimizers.py::test_embedding_gradient_is_rows")),
     Row("partial execution; partial run with state kept between calls",

@@ -45,6 +45,7 @@ ARRAY_CASES: dict[str, list[Any]] = {
         ([normal(3, 4, 2), ints([0, 3], [2, 1], [0, 3])], {}),
         ([normal(3, 2), ints([[1]], [[2]])], {}),
     ],
+    "gather_or_zero": [([normal(4, 2), ints([3, -1], [0, 3])], {})],
     "gather_rows": [([normal(4, 2), ints(3, 0, 3)], {})],
     "lgamma": [([positive(2, 3)], {}), ([-positive(3) * 0.7], {})],
     "lrn": [([normal(2, 2, 1, 6)], LRN)],

@@ -17,7 +17,10 @@ MATRIX_CASES: dict[str, list[Any]] = {
         ([normal(5, 2), ints(1, 0, 2, 1, 1)], {"num_partitions": 3}),
         ([normal(2, 3), ints([0, 1, 0], [1, 1, 0])], {"num_partitions": 2}),
     ],
-    "dynamic_stitch": [([ints(2, 0), ints([1, 3]), normal(2, 3), normal(1, 2, 3)], {})],
+    "dynamic_stitch": [
+        ([ints(2, 0), ints([1, 3]), normal(2, 3), normal(1, 2, 3)], {}),
+        ([ints(2, 0, 2), ints([1, 2]), normal(3, 3), normal(1, 2, 3)], {}),
+    ],
     "einsum": [
         ([normal(2, 3), normal(3, 4)], {"equation": "ij,jk->ik"}),
         ([normal(2, 3, 4), normal(2, 4)], {"equation": "bij,bj->bi"}),

@@ -79,8 +79,24 @@ def _stitch_type(inputs: tuple[Tensor, ...]) -> TensorType:
 
 
 def _stitch_grad(op: Any, g: Tensor) -> list[Any]:
+    """Of the rows for one place, the last is the result and alone has a gradient."""
     count = len(op.inputs) // 2
-    grads = [apply("gather", g, i, axis=0) for i in op.inputs[:count]]
+    places = op.inputs[:count]
+    known = [np.ravel(v) for v in map(constant_value, places) if v is not None]
+    if len(known) == count and len(np.unique(np.concatenate(known))) == sum(map(len, known)):
+        return [None] * count + [apply("gather", g, i, axis=0) for i in places]
+    numbers: list[Tensor] = []
+    start: Any = np.int32(0)
+    for i in places:
+        end = start + apply("size", i)
+        numbers.append(apply("reshape", apply("range", start, end, np.int32(1)), apply("shape", i)))
+        start = end
+    last = apply("dynamic_stitch", *places, *numbers)
+    grads = []
+    for i, number in zip(places, numbers, strict=True):
+        wins = apply("equal", apply("gather", last, i, axis=0), number)
+        where = apply("where", wins, i, apply("ones_like", i) * -1)
+        grads.append(apply("gather_or_zero", g, where))
     return [None] * count + grads
 
 

@@ -148,6 +148,11 @@ def _unsorted(xp: Any, data: Any, ids: Any, size: Any, how: str) -> Any:
     return _reduce(data, np.asarray(ids), int(size), how)
 
 
+def _or_zero_grad(op: Any, g: Tensor) -> list[Any]:
+    rows = apply("shape", op.inputs[0])[0]
+    return [apply("unsorted_segment_reduce", g, op.inputs[1], rows, how="sum"), None]
+
+
 def _unsorted_grad(op: Any, g: Tensor) -> list[Any]:
     data, ids, size = op.inputs
     if op.attrs["how"] == "sum":
@@ -167,6 +172,7 @@ register_op(
     infer=lambda inputs: TensorType(
         inputs[0].dtype, inputs[1].shape.concatenate(inputs[0].shape[1:])
     ),
+    gradient=_or_zero_grad,
     host_only=True,
     doc="The rows of inputs[0] at inputs[1]; zeros for negative ones.",
 )
