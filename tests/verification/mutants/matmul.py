@@ -27,9 +27,10 @@ INPUTS = [
     Field("data", 8 * N),
     Field("clear", 1),
 ]
-SHORT, LONG = 60000, 66000
-"""Cycles of random instructions, and of each instruction with a count of 16 bits."""
-CYCLES = SHORT + 4 * LONG
+SHORT, LONG, MIDDLE = 60000, 66000, 80000
+"""Cycles of random instructions, of each instruction with a count of 16 bits, and of instructions
+with one count of up to 255."""
+CYCLES = SHORT + 4 * LONG + MIDDLE
 COUNTS = ("channel_blocks", "kernel_rows", "kernel_columns", "batches", "rows", "columns")
 
 
@@ -134,9 +135,35 @@ def stimulus(rng):
             found[size][part] = (1 << 16) - 1
         found["source"][part] = 1234
         found["accumulator"][part] = 321
+    middling(found, rng)
     for name, item in FIELDS.items():
         found[name] &= (1 << item.bits) - 1
     return found
+
+
+def middling(found, rng):
+    """The last part: any count of eight bits in one loop, few in another, addresses in range,
+    coordinates near the image's borders, so that every bit of a counter and a step is seen."""
+    part = slice(CYCLES - MIDDLE, CYCLES)
+    of_most, of_few = rng.integers(0, len(COUNTS), (2, MIDDLE))
+    for number, name in enumerate(COUNTS):
+        count = np.where(of_few == number, rng.integers(1, 5, MIDDLE), 1)
+        found[name][part] = np.where(of_most == number, rng.integers(1, 256, MIDDLE), count)
+    for name in FIELDS:
+        if name.endswith("stride"):
+            most = 8 if name.startswith("accumulator") else 256
+            found[name][part] = rng.integers(-most, most, MIDDLE)
+        elif name.startswith(("step", "dilation")):
+            found[name][part] = rng.integers(0, 256, MIDDLE) >> rng.integers(0, 8, MIDDLE)
+    for name in ("height", "width"):
+        found[name][part] = rng.integers(1, 1 << rng.integers(2, 16, MIDDLE))
+    for name in ("top", "left"):
+        found[name][part] = rng.integers(-300, 300, MIDDLE)
+    found["source"][part] = rng.integers(1 << 18, 1 << 19, MIDDLE)
+    found["accumulator"][part] = rng.integers(4096, 12288, MIDDLE)
+    found["clear"][part] = rng.random(MIDDLE) < 0.001
+    found["clear"][part.start] = 1
+    found["tile_ready"][part] = rng.random(MIDDLE) < 0.9
 
 
 def signed(value: int, bits: int) -> int:
