@@ -62,7 +62,7 @@ def clocked(work: Callable[[], Any]) -> tuple[Any, float]:
 def onnx_runtime(graph: Any, x: np.ndarray) -> tuple[np.ndarray, float] | None:
     """The peer's logits and seconds; None where it is not installed."""
     try:
-        import onnxruntime  # noqa: PLC0415 -- a peer, in the tests' extra only
+        import onnxruntime
     except ImportError:
         return None
     options = onnxruntime.SessionOptions()

@@ -103,7 +103,7 @@ def run(
             help="Behind the TPU: functional (values), timing or rtl (cycles too), fpga:PORT.",
         ),
     ] = "functional",
-    input: Inputs = None,  # noqa: A002 -- the option's name
+    input: Inputs = None,
     random: Random = None,
     output: OutputFolder = None,
     config: Config = "default",
@@ -169,7 +169,7 @@ def quantize(
 
 
 @app.command()
-def compile(  # noqa: A001 -- the command's name
+def compile(
     model: Model,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="PROGRAM", help="The .tpu file to write.")
@@ -192,7 +192,7 @@ def profile(
     ] = "timing",
     config: Config = "default",
     memory: Memory = "",
-    input: Inputs = None,  # noqa: A002 -- the option's name
+    input: Inputs = None,
     shape: Shapes = None,
     output: Annotated[
         Path, typer.Option(metavar="DIR", help="Where report, timeline and data are written.")
@@ -245,7 +245,7 @@ def simulate(
         typer.Option(metavar="PRESET[,FIELD=VALUE...]", help="Insist that it is for this core."),
     ] = None,
     memory: Memory = "",
-    input: Annotated[  # noqa: A002 -- the option's name
+    input: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=FILE.npy", help="An input: int8 codes or float values."),
     ] = None,
