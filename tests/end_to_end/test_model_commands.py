@@ -14,47 +14,6 @@ import systolica as st
 from hw.tpu.program import TpuProgram
 
 
-@pytest.fixture
-def systolica(monkeypatch, capsys):
-    """Runs the command line in this process: (exit status, standard output, standard error)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["systolica", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            sw.cli.main()
-        shown = capsys.readouterr()
-        return stop.value.code or 0, shown.out, shown.err
-
-    return run
-
-
-@pytest.fixture
-def ok(systolica):
-    """The JSON object of a command that must succeed."""
-
-    def run(*arguments):
-        status, out, err = systolica(*arguments, "--json")
-        assert status == 0, err
-        assert len(out.splitlines()) == 1
-        return json.loads(out)
-
-    return run
-
-
-@pytest.fixture
-def refused(systolica):
-    """The one line of a command that must fail, without "error: "."""
-
-    def run(*arguments, status=1):
-        found, out, err = systolica(*arguments)
-        assert (found, out) == (status, "")
-        (line,) = err.splitlines()
-        assert line.startswith("error: ")
-        return line.removeprefix("error: ")
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A float model that ends in softmax, data to calibrate it with, and an input."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, NodeProto, TypeProto, numpy_helper
+from onnx import AttributeProto, GraphProto, NodeProto, TypeProto, numpy_helper
 
 from sw.graph.dtypes import DType, sequence
 from sw.graph.errors import ModelError
@@ -18,9 +19,6 @@ from sw.graph.onnx.registry import KERNELS
 from sw.graph.onnx.value import Stored, Value
 from sw.graph.registry import TensorType
 from sw.graph.tensor import Tensor
-
-if TYPE_CHECKING:
-    from sw.graph.onnx.importer import Importer
 
 AXES = {"axes", "axis", "batch_axis", "batch_dims", "perm", "time_axis"}
 MOST_AXES = 64
@@ -49,12 +47,30 @@ def attribute_value(attribute: AttributeProto) -> Any:
     return value
 
 
+class Import(Protocol):
+    """What a node asks of the import that it is part of."""
+
+    known: dict[Tensor, Any]
+    """Values that are known already."""
+    for_tpu: bool
+
+    def infer(
+        self, proto: NodeProto, named: Mapping[str, TypeProto], data: Mapping[str, Any]
+    ) -> dict[str, TypeProto]:
+        """Types of a node's outputs by the standard's inference, as far as it goes."""
+
+    def subgraph(
+        self, graph: Graph, proto: GraphProto, outer: Any, given: Mapping[str, Value]
+    ) -> list[Value]:
+        """The outputs of a branch's or loop's body, its nodes made in `graph`."""
+
+
 class Node:
     """See the module. `graph` is where its ops are made; `version` is that of its operator set."""
 
     def __init__(
         self,
-        importer: Importer,
+        importer: Import,
         graph: Graph,
         proto: NodeProto,
         inputs: list[Value | None],
