@@ -41,18 +41,19 @@ class Chain:
 @dataclass(frozen=True)
 class Regions:
     """`chains`; `ends`, the last op behind each addition, concatenation and mean; `mapped`, the
-    ops that become part of a table; `held`, the tensors that become int8."""
+    ops that become part of a table; `held`, the tensors that become int8, and of these `closed`,
+    those that an int8 op reads."""
 
     chains: list[Chain]
     ends: dict[Operation, Operation]
     mapped: frozenset[Operation]
     held: frozenset[Tensor]
+    closed: tuple[Tensor, ...]
 
     def measured(self) -> tuple[Tensor, ...]:
         """The tensors whose ranges give the scales."""
-        tensors = [t for c in self.chains for t in (c.linear.inputs[0], c.end.outputs[0])]
-        for op, end in self.ends.items():
-            tensors += [*op.inputs, end.outputs[0]]
+        tensors = [*self.closed, *(chain.end.outputs[0] for chain in self.chains)]
+        tensors += [end.outputs[0] for end in self.ends.values()]
         return tuple(dict.fromkeys(tensors))
 
 
@@ -101,6 +102,7 @@ class _Finder:
         self.ends: dict[Operation, Operation] = {}
         self.source: dict[Tensor, Tensor] = {}
         self.mapped: set[Operation] = set()
+        self.closed: dict[Tensor, None] = {}
 
     def run(self) -> Regions:
         made = {chain.end for chain in self.chains}
@@ -117,7 +119,7 @@ class _Finder:
                 self._map(op)
         for chain in self.chains:
             self._close(chain.linear.inputs[0])
-        return Regions(self.chains, self.ends, frozenset(self.mapped), frozenset(self.held))
+        return Regions(self.chains, self.ends, frozenset(self.mapped), frozenset(self.held), tuple(self.closed))
 
     def _vector(self, op: Operation) -> bool:
         """Whether the vector unit does an op on int8 values; what it reads is closed then."""
@@ -166,6 +168,7 @@ class _Finder:
                 self.mapped.add(item.op)
                 left += item.op.inputs
         self.held.add(tensor)
+        self.closed[tensor] = None
 
 
 def _quantisable(op: Operation) -> bool:

@@ -350,3 +350,21 @@ def test_batch_normalisation_vanishes(rng: np.random.Generator) -> None:
     assert len(st.run_report(session).programs) == 1  # a closed session still tells
     for ours, theirs in zip(found, expected, strict=True):
         assert np.abs(ours - theirs).max() < 0.03 * np.abs(theirs).max()
+
+
+def test_a_table_and_its_pool_are_quantised(rng: np.random.Generator) -> None:
+    """A max pool that reads what a table makes: the table's range is measured as well."""
+    with st.Graph().as_default():
+        x = st.placeholder(st.float32, [2, 6, 6, 3], name="x")
+        halves = [st.nn.conv2d(x, variable(rng, 3, 3, 3, 4), 1, "SAME") for _ in range(2)]
+        joined = st.nn.relu(st.nn.bias_add(st.concat(halves, 3), rng.normal(size=8).astype("f")))
+        y = st.nn.max_pool(joined, 2, 2, "VALID", name="y")
+        a = rng.normal(size=(2, 6, 6, 3)).astype("f")
+        with st.Session() as session:
+            session.run(st.global_variables_initializer())
+            want = session.run(y, {x: a})
+            quantised = st.quantize(y, [{x: a}])
+        with st.Session(graph=quantised) as session:
+            have = session.run("y:0", {"x:0": a})
+            assert len(session.tpu_reports) == 1
+        np.testing.assert_allclose(have, want, atol=0.05 * np.abs(want).max())
