@@ -119,7 +119,9 @@ class _Finder:
                 self._map(op)
         for chain in self.chains:
             self._close(chain.linear.inputs[0])
-        return Regions(self.chains, self.ends, frozenset(self.mapped), frozenset(self.held), tuple(self.closed))
+        return Regions(
+            self.chains, self.ends, frozenset(self.mapped), frozenset(self.held), tuple(self.closed)
+        )
 
     def _vector(self, op: Operation) -> bool:
         """Whether the vector unit does an op on int8 values; what it reads is closed then."""
