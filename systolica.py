@@ -20,6 +20,7 @@ from sw.graph import testing as test
 from sw.graph import train as _train
 from sw.graph.build import (
     add_to_collection,
+    add_to_collections,
     colocate_with,
     control_dependencies,
     convert_to_tensor,
@@ -31,7 +32,13 @@ from sw.graph.build import (
 )
 from sw.graph.contrib import layers as _contrib_layers
 from sw.graph.contrib import losses as _contrib_losses
-from sw.graph.control_flow import case, cond, while_loop, with_dependencies
+from sw.graph.control_flow import (
+    case,
+    cond,
+    switch_case,
+    while_loop,
+    with_dependencies,
+)
 from sw.graph.device import DeviceSpec
 from sw.graph.dtypes import (
     DType,
@@ -49,8 +56,10 @@ from sw.graph.dtypes import (
     int16,
     int32,
     int64,
+    resource,
     uint8,
     uint16,
+    variant,
 )
 from sw.graph.framework import (
     AggregationMethod,
@@ -65,7 +74,13 @@ from sw.graph.framework import (
     register_tensor_conversion_function,
     tables_initializer,
 )
-from sw.graph.functional import foldl, foldr, map_fn, scan
+from sw.graph.functional import (
+    foldl,
+    foldr,
+    map_fn,
+    scan,
+    vectorized_map,
+)
 from sw.graph.gradients import gradients
 from sw.graph.graph import Graph, GraphKeys, get_default_graph, reset_default_graph
 from sw.graph.image.geometry import random_crop
@@ -116,9 +131,16 @@ from sw.graph.legacy import (
     unpack,
     variable_op_scope,
 )
+from sw.graph.log import (
+    get_logger,
+)
 from sw.graph.operation import Operation
 from sw.graph.ops import summaries as _summaries
-from sw.graph.ops.activations import sigmoid, tanh
+from sw.graph.ops.activations import (
+    log_sigmoid,
+    sigmoid,
+    tanh,
+)
 from sw.graph.ops.arithmetic import (
     abs_,
     add,
@@ -126,6 +148,7 @@ from sw.graph.ops.arithmetic import (
     ceil,
     cos,
     div,
+    div_no_nan,
     divide,
     erf,
     exp,
@@ -141,6 +164,7 @@ from sw.graph.ops.arithmetic import (
     multiply,
     neg,
     pow_,
+    realdiv,
     reciprocal,
     round_,
     rsqrt,
@@ -160,13 +184,17 @@ from sw.graph.ops.assertions import (
     assert_integer,
     assert_less,
     assert_less_equal,
+    assert_near,
     assert_negative,
     assert_non_negative,
     assert_non_positive,
+    assert_none_equal,
     assert_positive,
     assert_proper_iterable,
     assert_rank,
     assert_rank_at_least,
+    assert_rank_in,
+    assert_same_float_dtype,
     assert_scalar,
     assert_type,
     is_non_decreasing,
@@ -208,6 +236,7 @@ from sw.graph.ops.comparison import (
     not_equal,
     select,
     where,
+    where_v2,
 )
 from sw.graph.ops.complex_numbers import (
     angle,
@@ -216,13 +245,24 @@ from sw.graph.ops.complex_numbers import (
     fft,
     fft2d,
     fft3d,
+    fftnd,
     ifft,
     ifft2d,
     ifft3d,
+    ifftnd,
     imag,
+    irfftnd,
     real,
+    rfftnd,
 )
 from sw.graph.ops.confusion import confusion_matrix
+from sw.graph.ops.counting import (
+    bincount,
+    broadcast_dynamic_shape,
+    broadcast_to,
+    histogram_fixed_width_bins,
+    unravel_index,
+)
 from sw.graph.ops.creation import fill, ones, ones_like, range_, zeros, zeros_like
 from sw.graph.ops.cumulative import (
     accumulate_n,
@@ -241,10 +281,15 @@ from sw.graph.ops.diagonals import (
     matrix_set_diag,
     trace,
 )
+from sw.graph.ops.differentiation import (
+    custom_gradient,
+    grad_pass_through,
+)
 from sw.graph.ops.distributions import (
     histogram_fixed_width,
     multinomial,
     random_gamma,
+    random_poisson,
     random_shuffle,
 )
 from sw.graph.ops.edit_distance import edit_distance
@@ -268,7 +313,19 @@ from sw.graph.ops.functions import (
     truncatediv,
     truncatemod,
 )
-from sw.graph.ops.host import print_, py_func
+from sw.graph.ops.guards import (
+    ensure_shape,
+    get_static_value,
+    identity_n,
+    is_symbolic_tensor,
+    is_tensor,
+    timestamp,
+)
+from sw.graph.ops.host import (
+    print_,
+    print_line,
+    py_func,
+)
 from sw.graph.ops.indexing import gather, one_hot, slice_, strided_slice
 from sw.graph.ops.joining import concat, split, stack, unstack
 from sw.graph.ops.linalg import add_n, matmul
@@ -280,6 +337,7 @@ from sw.graph.ops.linear_algebra import (
     matrix_inverse,
     matrix_solve,
     matrix_solve_ls,
+    matrix_square_root,
     matrix_transpose,
     matrix_triangular_solve,
     norm,
@@ -292,10 +350,19 @@ from sw.graph.ops.morphology import extract_image_patches
 from sw.graph.ops.nn_composites import (
     saturate_cast,
     to_bfloat16,
+    to_complex64,
+    to_complex128,
     to_double,
     to_float,
     to_int32,
     to_int64,
+)
+from sw.graph.ops.ordering import (
+    argsort,
+    batch_gather,
+    repeat,
+    searchsorted,
+    sort,
 )
 from sw.graph.ops.partitioning import dynamic_partition, dynamic_stitch
 from sw.graph.ops.quantized import dequantize_linear, qlinear_conv, qlinear_matmul, quantize_linear
@@ -307,6 +374,7 @@ from sw.graph.ops.readers import (
     TextLineReader,
     TFRecordReader,
     WholeFileReader,
+    decode_compressed,
     decode_csv,
     decode_raw,
 )
@@ -340,11 +408,15 @@ from sw.graph.ops.reduction import (
     reduce_sum,
 )
 from sw.graph.ops.scatter import (
+    batch_scatter_update,
     scatter_add,
     scatter_div,
     scatter_max,
     scatter_min,
     scatter_mul,
+    scatter_nd_add,
+    scatter_nd_sub,
+    scatter_nd_update,
     scatter_sub,
     scatter_update,
 )
@@ -362,6 +434,10 @@ from sw.graph.ops.segments import (
     sparse_segment_sqrt_n,
     sparse_segment_sum,
     unsorted_segment_max,
+    unsorted_segment_mean,
+    unsorted_segment_min,
+    unsorted_segment_prod,
+    unsorted_segment_sqrt_n,
     unsorted_segment_sum,
 )
 from sw.graph.ops.shaping import (
@@ -392,6 +468,7 @@ from sw.graph.ops.sparse import (
     sparse_reset_shape,
     sparse_reshape,
     sparse_retain,
+    sparse_slice,
     sparse_split,
     sparse_tensor_to_dense,
     sparse_to_dense,
@@ -400,8 +477,11 @@ from sw.graph.ops.sparse import (
 )
 from sw.graph.ops.sparse_math import (
     sparse_add,
+    sparse_matmul,
     sparse_maximum,
     sparse_minimum,
+    sparse_reduce_max,
+    sparse_reduce_max_sparse,
     sparse_reduce_sum,
     sparse_reduce_sum_sparse,
     sparse_softmax,
@@ -415,6 +495,13 @@ from sw.graph.ops.summaries import (
     merge_all_summaries,
     merge_summary,
     scalar_summary,
+)
+from sw.graph.ops.tensor_scatter import (
+    tensor_scatter_nd_add,
+    tensor_scatter_nd_max,
+    tensor_scatter_nd_min,
+    tensor_scatter_nd_sub,
+    tensor_scatter_nd_update,
 )
 from sw.graph.ops.variables import (
     Variable,
@@ -443,6 +530,11 @@ from sw.graph.partitioned import (
 from sw.graph.rnn import attention as _attention
 from sw.graph.rnn import beam as _beam
 from sw.graph.rnn import decoding as _decoding
+from sw.graph.second_order import (
+    UnconnectedGradients,
+    hessians,
+    recompute_grad,
+)
 from sw.graph.session_handles import (
     delete_session_tensor,
     get_session_handle,
@@ -455,6 +547,7 @@ from sw.graph.tensor_array import TensorArray
 from sw.graph.variable_scope import (
     AUTO_REUSE,
     VariableScope,
+    create_partitioned_variables,
     get_local_variable,
     get_variable,
     get_variable_scope,
@@ -501,6 +594,16 @@ complex = complex_
 Assert = assert_
 OpError = errors.OpError
 Print = print_
+print = print_line
+newaxis = None
+arg_max, arg_min = argmax, argmin
+guarantee_const = identity
+no_gradient = NoGradient
+reverse_v2 = reverse
+numpy_function = py_func
+tensor_scatter_add = tensor_scatter_nd_add
+tensor_scatter_sub = tensor_scatter_nd_sub
+tensor_scatter_update = tensor_scatter_nd_update
 negative = neg
 floor_div = floordiv
 batch_matmul = matmul

@@ -17,6 +17,7 @@ from docs.tensorflow_reasons import reason
 from docs.tensorflow_rows import PAPERS, TALK, Row
 
 ROOT = Path(__file__).parents[1]
+MISSING = object()
 NOTE = "Generated from `{}` by `make docs`; do not edit."
 
 
@@ -76,12 +77,10 @@ def used() -> frozenset[str]:
 
 
 def find(symbol: str) -> Any:
-    """What `tf.a.b` is here, None when it is not."""
+    """What `tf.a.b` is here, `MISSING` when it is not (`st.newaxis` is None)."""
     here: Any = systolica
     for part in symbol.split(".")[1:]:
-        here = getattr(here, part, None)
-        if here is None:
-            return None
+        here = getattr(here, part, MISSING)
     return here
 
 
@@ -94,7 +93,7 @@ def coverage(name: str) -> list[Coverage]:
             symbol = f"{module}.{one}"
             here = find(symbol)
             kind = "works" if f"st{symbol[2:]}" in used() else "untested"
-            if here is None or isinstance(here, ModuleType) and one != "test":
+            if here is MISSING or isinstance(here, ModuleType) and one != "test":
                 kind = "missing"
             parts[kind].append(one)
         out.append(Coverage(module, *(tuple(p) for p in parts.values())))

@@ -158,6 +158,12 @@ def add_to_collection(name: str, value: Any) -> None:
     get_default_graph().add_to_collection(name, value)
 
 
+def add_to_collections(names: Any, value: Any) -> None:
+    """Append to each of some collections of the default graph."""
+    for name in [names] if isinstance(names, str) else names:
+        add_to_collection(name, value)
+
+
 def get_collection(key: str, scope: str | None = None) -> list[Any]:
     """A collection of the default graph; see `Graph.get_collection`."""
     return get_default_graph().get_collection(key, scope)

@@ -149,6 +149,39 @@ def case(
     return choose(0)
 
 
+def switch_case(
+    branch_index: Any, branch_fns: Any, default: Callable[[], Any] | None = None, name: str = ""
+) -> Any:
+    """The function number `branch_index` (an integer scalar) of `branch_fns`: a list of functions,
+    or of (number, function), or a dict. Any other number: `default`, or the function of the
+    highest number."""
+    if isinstance(branch_fns, Mapping):
+        numbered = sorted(branch_fns.items())
+    elif branch_fns and all(callable(f) for f in branch_fns):
+        numbered = list(enumerate(branch_fns))
+    else:
+        numbered = sorted(branch_fns, key=lambda pair: pair[0])
+    if not numbered or not all(callable(f) for _, f in numbered):
+        raise InvalidArgumentError(f"branch_fns {branch_fns!r} are no functions")
+    numbers = [int(n) for n, _ in numbered]
+    if len(set(numbers)) != len(numbers):
+        raise InvalidArgumentError(f"the numbers {numbers} of branch_fns are not different")
+    graph = graph_of((branch_index,))
+    index = graph.convert(branch_index)
+    if not index.dtype.is_integer or index.shape.rank not in (None, 0):
+        raise DTypeError(f"branch_index should be an integer scalar, not {index!r}")
+    last = numbered[-1][1] if default is None else default
+
+    def choose(position: int) -> Any:
+        if position == len(numbered):
+            return last()
+        number, function = numbered[position]
+        here = apply("equal", index, np.asarray(number, index.dtype.numpy))
+        return cond(here, function, lambda: choose(position + 1), name=name or "switch_case")
+
+    return choose(0)
+
+
 def while_loop(
     cond: Callable[..., Any],
     body: Callable[..., Any],

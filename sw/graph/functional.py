@@ -11,6 +11,7 @@ from sw.graph.build import apply, graph_of
 from sw.graph.control_flow import while_loop
 from sw.graph.dtypes import as_dtype
 from sw.graph.errors import InvalidArgumentError
+from sw.graph.function import Function
 from sw.graph.nest import flatten, map_structure, pack
 from sw.graph.tensor import Tensor
 from sw.graph.tensor_array import TensorArray
@@ -70,6 +71,18 @@ def map_fn(
         )
         shaped = [d.with_flow(d.flow, o.element_shape) for d, o in zip(done, out, strict=True)]
         return pack(template, [_stacked(a, count) for a in shaped])
+
+
+def vectorized_map(fn: Callable[[Any], Any], elems: Any, name: str | None = None) -> Any:
+    """`map_fn` that finds the dtypes of the results by itself. The rows are computed one after the
+    other."""
+    graph = graph_of(flatten(elems))
+    tensors = [graph.convert(v) for v in flatten(elems)]
+    probe = Function(graph, graph.unique_name("vectorized_map_probe"))
+    rows = [probe.parameter(t, t.shape[1:]) for t in tensors]
+    shown = probe.trace(fn, pack(elems, rows))
+    kinds = pack(shown, [probe.convert(v).dtype for v in flatten(shown)])
+    return map_fn(fn, elems, kinds, name=name or "vectorized_map")
 
 
 def _fold(

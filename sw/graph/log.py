@@ -31,6 +31,11 @@ def get_verbosity() -> int:
     return _LOGGER.level
 
 
+def get_logger() -> logging.Logger:
+    """The logger of Python's `logging` that all messages go to."""
+    return _LOGGER
+
+
 def log(level: int, msg: str, *args: Any) -> None:
     """A message of a level."""
     _LOGGER.log(level, msg, *args)

@@ -329,6 +329,30 @@ def get_local_variable(name: str, *args: Any, **options: Any) -> Variable:
     return get_variable(name, *args, **options)
 
 
+def create_partitioned_variables(
+    shape: Any,
+    slicing: Any,
+    initializer: Any,
+    dtype: Any = float32,
+    trainable: bool = True,
+    collections: Any = None,
+    name: str | None = None,
+    reuse: Any = None,
+) -> list[Variable]:
+    """The variables that together are one of `shape`, in `slicing[i]` parts along axis i (one axis
+    is cut); `initializer`: a callable of a shape, or the whole value."""
+    options = {
+        "shape": shape,
+        "dtype": as_dtype(dtype),
+        "initializer": initializer,
+        "trainable": trainable,
+        "collections": collections,
+    }
+    with variable_scope(name, "PartitionedVariable", reuse=reuse) as scope:
+        options["reuse"] = scope.reuse
+        return list(_get_parts(scope.name, lambda **about: list(slicing), options))
+
+
 def no_regularizer(_: Any) -> None:
     """Use as regulariser to have none in a scope that sets one."""
     return None

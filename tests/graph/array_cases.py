@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from sw.graph.shapes import Shape
 from tests.graph.case_values import apart, ints, normal, positive
 
 INSIDE = np.asarray([[-0.7, 0.2, 0.5], [0.9, -0.1, 0.35]])
@@ -66,8 +67,15 @@ ARRAY_CASES: dict[str, list[Any]] = {
         ([normal(1, 4, 6, 3)], {"block": 2, "inward": True}),
         ([normal(1, 2, 3, 8)], {"block": 2, "inward": False}),
     ],
+    "tensor_scatter": [
+        ([apart(3, 4), ints([0, 1], [2, 3]), apart(2) * 1.03], {"how": how})
+        for how in ("update", "add", "sub", "min", "max")
+    ] + [([apart(4, 2), ints([[3]], [[1]], [[3]]), apart(3, 1, 2) * 1.03], {"how": how})
+         for how in ("add", "sub", "min", "max")],
+    "ensure_shape": [([normal(2, 3)], {"shape": Shape([None, 3])})],
     "top_k": [([apart(3, 5)], {"k": 3}, (0,))],
     "unsorted_segment_reduce": [
-        ([apart(2, 2, 3), ANY_IDS, ints(4)[0]], {"how": how}) for how in ("sum", "max")
-    ],
+        ([normal(2, 2, 3), ANY_IDS, ints(4)[0]], {"how": how}) for how in ("sum", "prod")
+    ] + [([apart(2, 2, 3), ints([1, 0], [-1, 1]), ints(2)[0]], {"how": how})
+         for how in ("max", "min")],
 }  # fmt: skip

@@ -38,6 +38,7 @@ MATRIX_CASES: dict[str, list[Any]] = {
         ([DOUBLE, normal(2, 3, 2)], {"adjoint": False}),
         ([SINGLE, normal(3, 2)], {"adjoint": True}),
     ],
+    "matrix_square_root": [([POSITIVE], {}), ([np.stack([POSITIVE, SPREAD @ SPREAD.T])], {})],
     "matrix_triangular_solve": [
         ([SINGLE, normal(3, 2)], {"lower": lower, "adjoint": adjoint})
         for lower in (True, False)

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+import systolica as st
+from sw.graph.shapes import Shape
 from tests.graph.random_draw import Draw, draws, ints
 
 # Where each function is smooth, when that is not everywhere.
@@ -31,12 +33,13 @@ def gated(r: Draw, name: str) -> Any:
     return [r.normal(*shape), np.float32(r.apart(*shape))], {}
 
 
-@draws("cast", "check_numerics", "gelu", "placeholder_with_default", "print")
+@draws("cast", "check_numerics", "ensure_shape", "gelu", "placeholder_with_default", "print")
 def unary(r: Draw, name: str) -> Any:
     x = r.normal(*r.shape())
     return [x], {
         "cast": {"dtype": "float64"},
         "check_numerics": {"message": "bad"},
+        "ensure_shape": {"shape": Shape([None] * x.ndim)},
         "gelu": {"approximate": r.flag()},
         "placeholder_with_default": {"shape": x.shape},
         "print": {"first": 0},
@@ -155,14 +158,14 @@ def einsum(r: Draw, name: str) -> Any:
     return inputs, {"equation": f"{','.join(terms)}->{out}"}
 
 
-@draws("cholesky", "matrix_determinant", "matrix_inverse", "matrix_solve",
+@draws("cholesky", "matrix_determinant", "matrix_inverse", "matrix_solve", "matrix_square_root",
        "matrix_triangular_solve", "qr", "self_adjoint_eig", "svd")  # fmt: skip
 def linear_algebra(r: Draw, name: str) -> Any:
     """Well-conditioned matrices; eigenvalues and singular values apart."""
     batch, n = r.shape(0, 2), r.int(1, 4)
     batch = batch if n < 4 else batch[:1]
     x = 0.3 * r.normal(*batch, n, n) + np.diag(1 + 2.0 * np.arange(n))
-    if name == "cholesky":
+    if name in ("cholesky", "matrix_square_root"):
         return [x @ x.swapaxes(-1, -2) + np.eye(n)], {}
     if name == "matrix_solve":
         return [x, r.normal(*batch, n, r.int(1, 3))], {"adjoint": r.flag()}
@@ -258,6 +261,30 @@ def slicing(r: Draw, name: str) -> Any:
         return [x], {"spec": tuple(spec)}
     index = tuple(slice(*s) if isinstance(s, tuple) else ... if s == "..." else s for s in spec)
     return [r.normal(*x[index].shape), ints(shape)], {"spec": tuple(spec)}
+
+
+@draws("tensor_scatter")
+def changing(r: Draw, name: str) -> Any:
+    shape = r.shape(1)
+    depth, how = r.int(1, len(shape)), r.one("update", "add", "sub", "min", "max")
+    many = r.int(1, 3) if how != "update" else 1  # which of two writes stays is not said
+    places = np.stack([r.ids(d, many) for d in shape[:depth]], -1)
+    values = r.apart(2 * int(np.prod(shape)) + many * int(np.prod(shape[depth:])))
+    x, updates = np.split(values, [int(np.prod(shape))])
+    updates = updates[: many * int(np.prod(shape[depth:]))]
+    return [x.reshape(shape), places, updates.reshape(many, *shape[depth:])], {"how": how}
+
+
+@draws("own_gradient")
+def own_rule(r: Draw, name: str) -> Any:
+    """The rule is the true one, so that differences show whether it is used and for which input."""
+
+    @st.custom_gradient
+    def function(x: Any, y: Any) -> Any:
+        return x * st.sin(y), lambda g: (g * st.sin(y), g * x * st.cos(y))
+
+    shape = r.shape()
+    return [r.normal(*shape), r.normal(*shape)], function
 
 
 @draws("gather", "gather_grad", "gather_rows", "gather_nd", "scatter_nd")

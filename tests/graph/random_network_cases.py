@@ -131,9 +131,12 @@ def segments(r: Draw, name: str) -> Any:
     shape = r.shape(1, 2)
     if name == "gather_or_zero":
         return [r.normal(4, *r.shape(0, 2)), r.ids(5, *shape) - 1], {}
-    return [r.apart(*shape, *r.shape(0, 1)), r.ids(5, *shape) - 1, ints(4)], {
-        "how": r.one("sum", "max")
-    }
+    x, ids, how = r.apart(*shape, *r.shape(0, 1)), r.ids(5, *shape) - 1, r.one("sum", "prod")
+    if r.flag():
+        # the extreme of no rows is as large as can be: here every segment has one
+        ids, how = ids % 2, r.one("max", "min")
+        ids.flat[-1], ids.flat[0] = 1, 0
+    return [x, ids, ints(int(ids.max()) + 1 if how[0] == "m" else 4)], {"how": how}
 
 
 @draws("top_k")

@@ -18,6 +18,7 @@ BY_THEMSELVES = (
     FLOWS
     | {*COMPLEX}
     | {
+        "own_gradient",  # its rule is a function; drawn in random_cases
         "crop_and_resize",  # makes float32 only; its transpose is tested in test_boxes
         "cond",
         "read_variable",

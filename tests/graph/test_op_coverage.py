@@ -27,6 +27,9 @@ REACHED: dict[str, str] = {
     r"\w+_grad|\w+_backprop_\w+|prod_of_others|put_along_last|gather_or_zero|segment_others": (
         "graph/test_gradients.py::test_gradient_equals_central_differences"
     ),
+    r"sylvester": "graph/test_gradients.py::test_gradient_equals_central_differences",
+    r"broadcast_shapes": "graph/test_ordering.py::test_against_numpy",
+    r"print_line": "graph/test_guards.py::test_lines_are_printed",
     r"trigamma": "graph/test_gradients.py::test_gradient_equals_central_differences",
     r"candidate_sampler": "graph/test_symbols.py::test_samplers_know_what_they_expect",
     r"weighted_candidate_sampler": "graph/test_special.py::test_samplers_have_their_distributions",

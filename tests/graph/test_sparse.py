@@ -40,6 +40,12 @@ def run(make: Any) -> Any:
         return session.run(make())
 
 
+def largest(x: Any, axis: Any) -> Any:
+    """Of the elements that are not zero; 0 where there is none."""
+    top = np.where(x != 0, x, -np.inf).max(axis)
+    return np.where(np.isfinite(top), top, 0)
+
+
 def mixed() -> Any:
     return st.SparseTensor([[1, 0], [0, 1]], [1.0, 2.0], [2, 2])
 
@@ -62,6 +68,18 @@ REFERENCES: list[tuple[str, Any, Any]] = [
     ("sparse_reduce_sum_sparse keep",
      lambda: st.sparse_reduce_sum_sparse(sparse(CUBE), 1, keep_dims=True),
      CUBE.sum(1, keepdims=True)),
+    ("sparse_reduce_max", lambda: st.sparse_reduce_max(sparse(CUBE), [0, 2]),
+     largest(CUBE, (0, 2))),
+    ("sparse_reduce_max all", lambda: st.sparse_reduce_max(sparse(-np.abs(A))),
+     largest(-np.abs(A), None)),
+    ("sparse_reduce_max keep", lambda: st.sparse_reduce_max(sparse(CUBE), 1, keep_dims=True),
+     largest(CUBE, 1)[:, None]),
+    ("sparse_reduce_max_sparse", lambda: st.sparse_reduce_max_sparse(sparse(CUBE), 1),
+     largest(CUBE, 1)),
+    ("sparse_slice", lambda: st.sparse_slice(sparse(CUBE), [0, 1, 0], [1, 9, 2]),
+     CUBE[:1, 1:, :2]),
+    ("sparse_slice outside", lambda: st.sparse_slice(sparse(A), st.constant([9, 0], st.int64),
+                                                     [2, 2]), np.zeros((0, 2), A.dtype)),
     ("sparse_reorder", lambda: st.sparse_reorder(mixed()),
      np.asarray([[0, 2], [1, 0]], np.float32)),
     ("sparse_reset_shape", lambda: st.sparse_reset_shape(sparse(np.pad(A[:2], [(0, 2), (0, 3)]))),
@@ -195,6 +213,8 @@ GRADIENTS: dict[str, Any] = {
     "sparse_fill_empty_rows": lambda s, d: st.sparse_fill_empty_rows(s, 2.0)[0].values,
     "sparse_maximum": lambda s, d: st.sparse_maximum(s, st.sparse_transpose(s)).values,
     "sparse_reduce_sum": lambda s, d: st.sparse_reduce_sum(s, 1),
+    "sparse_reduce_max": lambda s, d: st.sparse_reduce_max(s, 1),
+    "sparse_slice": lambda s, d: st.sparse_slice(s, [0, 0], [2, 3]).values,
     "sparse_reorder": lambda s, d: st.sparse_reorder(s).values,
     "sparse_softmax": lambda s, d: st.sparse_softmax(s).values,
     "sparse_tensor_dense_matmul": lambda s, d: st.sparse_tensor_dense_matmul(s, d),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sw.graph.build import apply, register_op
+from sw.graph.build import apply, graph_of, register_op
 from sw.graph.ops.arithmetic import erf_kernel
 from sw.graph.ops.helpers import floating_type, numeric_type
 from sw.graph.tensor import Tensor
@@ -118,3 +118,22 @@ def leaky_relu(features: Any, alpha: float = 0.2, name: str | None = None) -> Te
     x = features._operand()
     out: Tensor = apply("maximum", x, x * alpha, name=name)
     return out
+
+
+def log_sigmoid(x: Any, name: str | None = None) -> Tensor:
+    """log(sigmoid(x)) = -softplus(-x), without overflow."""
+    graph = graph_of((x,))
+    with graph.name_scope(name or "LogSigmoid"):
+        return -apply("softplus", -graph.convert(x))
+
+
+def silu(features: Any, beta: Any = 1.0, name: str | None = None) -> Tensor:
+    """x * sigmoid(beta * x) (Ramachandran et al., "Searching for activation functions", 2017)."""
+    graph = graph_of((features, beta))
+    with graph.name_scope(name or "swish"):
+        x = graph.convert(features)
+        out: Tensor = x * apply("sigmoid", x * graph.convert(beta, x.dtype))
+        return out
+
+
+swish = silu

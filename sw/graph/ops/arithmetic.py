@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sw.graph.build import apply, register_op
+from sw.graph.build import apply, graph_of, register_op
 from sw.graph.dtypes import as_dtype, to_array
 from sw.graph.errors import DTypeError
 from sw.graph.ops.helpers import (
@@ -250,7 +250,18 @@ def divide(x: Any, y: Any, name: str | None = None) -> Tensor:
     return binary("div", x, y, name)
 
 
-truediv = divide
+truediv = realdiv = divide
+
+
+def div_no_nan(x: Any, y: Any, name: str | None = None) -> Tensor:
+    """`x / y`, 0 where y is 0; no gradient flows there either. Integers as in `divide`."""
+    graph = graph_of((x, y))
+    with graph.name_scope(name or "div_no_nan"):
+        below = graph.convert(y, getattr(x, "dtype", None))
+        zero = apply("equal", below, apply("zeros_like", below))
+        quotient = divide(x, apply("where", zero, apply("ones_like", below), below))
+        out: Tensor = apply("where", zero, apply("zeros_like", quotient), quotient)
+        return out
 
 
 def cast(x: Any, dtype: Any, name: str | None = None) -> Tensor:

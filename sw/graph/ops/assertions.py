@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from sw.graph.build import apply, constant_value, graph_of
@@ -48,16 +49,44 @@ def _compare(name_: str, op: str, words: str) -> Any:
 
 _NUMPY: dict[str, Any] = {
     "equal": np.equal,
+    "not_equal": np.not_equal,
     "less": np.less,
     "less_equal": np.less_equal,
     "greater": np.greater,
     "greater_equal": np.greater_equal,
 }
 assert_equal = _compare("assert_equal", "equal", "is equal to")
+assert_none_equal = _compare("assert_none_equal", "not_equal", "differs everywhere from")
 assert_less = _compare("assert_less", "less", "is less than")
 assert_less_equal = _compare("assert_less_equal", "less_equal", "is at most")
 assert_greater = _compare("assert_greater", "greater", "is greater than")
 assert_greater_equal = _compare("assert_greater_equal", "greater_equal", "is at least")
+
+
+def assert_near(
+    x: Any,
+    y: Any,
+    rtol: Any = None,
+    atol: Any = None,
+    data: Any = None,
+    summarize: int | None = None,
+    message: str | None = None,
+    name: str | None = None,
+) -> Operation:
+    """An operation that fails unless |x - y| <= atol + rtol |y| everywhere; both tolerances are by
+    default ten times the distance of 1 to the next number of the dtype."""
+    graph = graph_of((x, y))
+    with graph.name_scope(name or "assert_near"):
+        left = graph.convert(x)
+        right = graph.convert(y, left.dtype)
+        fine = 10 * float(ml_dtypes.finfo(left.dtype.real_dtype.numpy).eps)
+        kind = left.dtype.real_dtype
+        relative, absolute = (graph.convert(fine if t is None else t, kind) for t in (rtol, atol))
+        shown = [left, right] if data is None else data
+        distance, limit = apply("abs", left - right), absolute + relative * apply("abs", right)
+        near = apply("less_equal", distance, limit)
+        holds = apply("reduce_all", near, axis=None, keepdims=False)
+        return assert_(holds, list(shown), summarize)
 
 
 def _against_zero(name_: str, compare: Any, words: str) -> Any:
@@ -124,6 +153,46 @@ def assert_rank_at_least(
 ) -> Operation:
     """`assert_rank` for `rank` or more axes."""
     return _rank(x, int(rank), True, message, name)
+
+
+def assert_rank_in(
+    x: Any,
+    ranks: Any,
+    data: Any = None,
+    summarize: int | None = None,
+    message: str | None = None,
+    name: str | None = None,
+) -> Operation:
+    """`assert_rank` for any of several `ranks`."""
+    graph = graph_of((x,))
+    tensor, wanted = graph.convert(x), [int(r) for r in ranks]
+    have = tensor.shape.rank
+    if have is not None:
+        if have not in wanted:
+            raise ShapeError(
+                f"{message or ''} {tensor.name!r} ({tensor.op.source}) must have a rank among "
+                f"{wanted}, it has shape {tensor.shape}".strip()
+            )
+        return no_op(name)
+    measured = apply("size", apply("shape", tensor))
+    hit = apply("equal", measured, np.asarray(wanted, np.int32))
+    fine = apply("reduce_any", hit, axis=None, keepdims=False)
+    return assert_(fine, [measured], summarize, name)
+
+
+def assert_same_float_dtype(tensors: Any = None, dtype: Any = None) -> DType:
+    """The common dtype of `tensors`, and `dtype` if it is given (float32 without either). Raises
+    `DTypeError` when they differ or are no floating-point numbers."""
+    want = None if dtype is None else as_dtype(dtype)
+    for tensor in tensors or ():
+        kind = graph_of((tensor,)).convert(tensor).dtype
+        if want is not None and kind is not want:
+            raise DTypeError(f"{tensor!r} is {kind}, not {want}")
+        want = kind
+    found = as_dtype("float32") if want is None else want
+    if not found.is_floating:
+        raise DTypeError(f"floating-point numbers are needed, not {found}")
+    return found
 
 
 def assert_type(

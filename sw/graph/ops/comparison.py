@@ -145,6 +145,16 @@ def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None)
     return out
 
 
+def where_v2(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Tensor:
+    """`where` with NumPy's broadcasting: a vector condition goes along the last axis."""
+    if x is None or y is None:
+        return where(condition, x, y, name)
+    left: Any = x if isinstance(x, Operators) else to_array(x, getattr(y, "dtype", None))
+    right: Any = y if isinstance(y, Operators) else to_array(y, left.dtype)
+    out: Tensor = apply("where", condition, left, right, name=name)
+    return out
+
+
 def select(condition: Any, t: Any, e: Any, name: str | None = None) -> Tensor:
     """`where` by its older name."""
     return where(condition, t, e, name)

@@ -44,6 +44,26 @@ def _gamma(xp: Any, state: OpState, shape: Any, alpha: Any, seeds: Seeds) -> Any
     return np.asarray(drawn).astype(alpha.dtype)
 
 
+def _poisson(xp: Any, state: OpState, shape: Any, rate: Any, dtype: DType, seeds: Seeds) -> Any:
+    if (np.asarray(rate) < 0).any():
+        raise InvalidArgumentError(f"the rate {np.min(rate)} of a Poisson distribution is negative")
+    sizes = (*(int(s) for s in shape), *np.shape(rate))
+    drawn = generator(state, seeds).poisson(np.asarray(rate, np.float64), sizes)
+    return np.asarray(drawn).astype(dtype.numpy)
+
+
+register_op(
+    "random_poisson",
+    kernel=_poisson,
+    infer=lambda inputs, dtype, seeds: TensorType(
+        dtype, constant_shape(inputs[0]).concatenate(inputs[1].shape)
+    ),
+    gradient=NOT_DIFFERENTIABLE,
+    attrs={"dtype": REQUIRED, "seeds": REQUIRED},
+    stateful=True,
+    host_only=True,
+    doc="inputs[0] numbers of each Poisson distribution of mean inputs[1].",
+)
 register_op(
     "multinomial",
     kernel=_multinomial,
@@ -112,6 +132,19 @@ def random_gamma(
             a = a + apply("zeros_like", b)
         out: Tensor = apply("random_gamma", sizes_vector(shape), a, seeds=op_seeds(seed))
         return out if beta is None else out / b
+
+
+def random_poisson(
+    lam: Any, shape: Any, dtype: Any = float32, seed: int | None = None, name: str | None = None
+) -> Tensor:
+    """[*shape, *lam.shape]: `shape` numbers of each Poisson distribution of mean `lam`."""
+    graph = graph_of((lam, shape))
+    rate = graph.convert(lam)
+    kind = as_dtype(dtype)
+    out: Tensor = apply(
+        "random_poisson", sizes_vector(shape), rate, name=name, dtype=kind, seeds=op_seeds(seed)
+    )
+    return out
 
 
 def _histogram(xp: Any, values: Any, limits: Any, bins: Any, dtype: DType) -> Any:

@@ -25,6 +25,13 @@ def matrix_inverse(input: Any, adjoint: bool = False, name: str | None = None) -
     return out
 
 
+def matrix_square_root(input: Any, name: str | None = None) -> Tensor:
+    """The X with X X = `input` [..., M, M] whose eigenvalues have positive real parts; an error
+    when there is no real one."""
+    out: Tensor = apply("matrix_square_root", input, name=name)
+    return out
+
+
 def matrix_determinant(input: Any, name: str | None = None) -> Tensor:
     """The determinants of [..., M, M]."""
     out: Tensor = apply("matrix_determinant", input, name=name)

@@ -6,6 +6,7 @@ The gradients are those of Giles, "Collected matrix derivative results for forwa
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -190,6 +191,27 @@ def _svd_grad(op: Any, gs: Tensor, gu: Any, gv: Any) -> list[Tensor]:
     return [_mm(u * apply("expand_dims", gs, axis=-2), v, tb=True)]
 
 
+def _square_root(a: Any) -> Any:
+    """The principal root, by the eigenvalues of each matrix (Schur form in SciPy)."""
+    linalg = importlib.import_module("scipy.linalg")  # slow to import, and few users need it
+    out = np.empty_like(a)
+    for at in np.ndindex(a.shape[:-2]):
+        root = linalg.sqrtm(a[at])
+        if not np.isfinite(root).all() or np.abs(np.imag(root)).max(initial=0) > 0:
+            raise np.linalg.LinAlgError("it has no real square root")
+        out[at] = np.real(root)
+    return out
+
+
+def _sylvester(a: Any, c: Any) -> Any:
+    """X with A X + X A = C, by the linear equations of its elements."""
+    eye = np.eye(a.shape[-1], dtype=a.dtype)
+    size = a.shape[-1] ** 2
+    left = np.einsum("...ij,kl->...ikjl", a, eye) + np.einsum("ij,...lk->...ikjl", eye, a)
+    flat = left.reshape(*a.shape[:-2], size, size)
+    return np.linalg.solve(flat, c.reshape(*a.shape[:-2], size, 1)).reshape(a.shape)
+
+
 def _register(name: str, kernel: Any, infer: Any, gradient: Any, doc: str, attrs: Any = ()) -> Any:
     return register_op(
         name,
@@ -248,4 +270,18 @@ _register(
     _svd_grad,
     "Singular values, U and V with A = U diag(s) V^T.",
     {"full_matrices": REQUIRED},
+)
+_register(
+    "sylvester",
+    _sylvester,
+    _square,
+    None,
+    "X with A X + X A = C.",
+)
+_register(
+    "matrix_square_root",
+    _square_root,
+    _square,
+    lambda op, g: [apply("sylvester", _t(op.outputs[0]), g)],
+    "The principal square root of matrices.",
 )

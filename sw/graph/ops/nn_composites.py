@@ -164,6 +164,8 @@ to_double = cast_to("to_double", "float64")
 to_int32 = cast_to("to_int32", "int32")
 to_int64 = cast_to("to_int64", "int64")
 to_bfloat16 = cast_to("to_bfloat16", "bfloat16")
+to_complex64 = cast_to("to_complex64", "complex64")
+to_complex128 = cast_to("to_complex128", "complex128")
 
 
 def saturate_cast(value: Any, dtype: Any, name: str | None = None) -> Tensor:

@@ -7,6 +7,7 @@ There are no string tensors: a string, such as a file's name, is a uint8 vector 
 from __future__ import annotations
 
 import threading
+import zlib
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -266,6 +267,37 @@ def decode_raw(
     """A uint8 vector as a vector of `out_type`."""
     kind = as_dtype(out_type)
     out: Tensor = apply("decode_raw", bytes, name=name, dtype=kind, little=bool(little_endian))
+    return out
+
+
+_WINDOW_BITS = {"ZLIB": 15, "GZIP": 31}  # zlib's way to name its two formats
+
+
+def _decompress(xp: Any, data: Any, kind: str) -> Any:
+    if not kind:
+        return data
+    try:
+        return encode(zlib.decompress(bytes(data), _WINDOW_BITS[kind]))
+    except zlib.error as error:
+        raise InvalidArgumentError(f"{np.size(data)} bytes are no {kind} data: {error}") from None
+
+
+register_op(
+    "decode_compressed",
+    kernel=_decompress,
+    infer=lambda inputs, kind: _STRING,
+    gradient=NOT_DIFFERENTIABLE,
+    attrs={"kind": ""},
+    host_only=True,
+    doc="The bytes that were compressed.",
+)
+
+
+def decode_compressed(bytes: Any, compression_type: str = "", name: str | None = None) -> Tensor:
+    """The uint8 vector of which `bytes` is the compressed form: "ZLIB", "GZIP" or "" (none)."""
+    if compression_type not in ("", *_WINDOW_BITS):
+        raise InvalidArgumentError(f"compression_type {compression_type!r} is not ZLIB or GZIP")
+    out: Tensor = apply("decode_compressed", bytes, name=name, kind=compression_type)
     return out
 
 

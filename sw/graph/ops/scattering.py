@@ -15,7 +15,7 @@ from sw.graph.shapes import Shape
 from sw.graph.tensor import Tensor
 
 
-def _places(indices: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
+def places_in(indices: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
     """The last axis of `indices` as a NumPy index into an array of `shape`; checked."""
     depth = indices.shape[-1]
     limits = np.asarray(shape[:depth])
@@ -27,7 +27,7 @@ def _places(indices: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
 
 
 def _gather(xp: Any, params: Any, indices: Any) -> Any:
-    return params[_places(np.asarray(indices), params.shape)]
+    return params[places_in(np.asarray(indices), params.shape)]
 
 
 def _gather_type(inputs: tuple[Tensor, ...]) -> TensorType:
@@ -48,7 +48,7 @@ def _gather_type(inputs: tuple[Tensor, ...]) -> TensorType:
 
 def _scatter(xp: Any, indices: Any, updates: Any, shape: Any) -> Any:
     out = np.zeros(tuple(int(s) for s in shape), updates.dtype)
-    np.add.at(out, _places(np.asarray(indices), out.shape), updates)
+    np.add.at(out, places_in(np.asarray(indices), out.shape), updates)
     return out
 
 

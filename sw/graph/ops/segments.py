@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from sw.graph.build import apply, constant_value, register_op
+from sw.graph.build import apply, constant_value, graph_of, register_op
+from sw.graph.dtypes import as_dtype
 from sw.graph.errors import DTypeError, InvalidArgumentError, ShapeError
+from sw.graph.ops.arithmetic import cast
 from sw.graph.registry import REQUIRED, TensorType
 from sw.graph.shapes import Shape
 from sw.graph.tensor import Tensor
@@ -44,12 +46,14 @@ _REDUCE: dict[str, Any] = {
 }  # fmt: skip
 
 
-def _reduce(data: Any, ids: Any, size: int, how: str) -> Any:
-    """One row per segment; those without a member hold the neutral element (zero for extremes)."""
+def _reduce(data: Any, ids: Any, size: int, how: str, empty: Any = None) -> Any:
+    """One row per segment; those without a member hold `empty`, by default the neutral element
+    (zero for extremes)."""
     flat, rows = np.ravel(ids), data.reshape(-1, *data.shape[np.ndim(ids) :])
     kept = flat >= 0
     flat, rows = flat[kept], rows[kept]
-    out = np.full((size, *rows.shape[1:]), _START[how], data.dtype)
+    start = _START[how] if empty is None else empty
+    out = np.full((size, *rows.shape[1:]), start, data.dtype)
     if how in ("max", "min"):
         unique, first = np.unique(flat, return_index=True)
         out[unique] = rows[first]
@@ -90,12 +94,13 @@ def _sorted_grad(op: Any, g: Tensor) -> list[Any]:
 
 
 def _others(xp: Any, data: Any, ids: Any) -> Any:
-    out = np.ones_like(data)
-    for segment in np.unique(ids):
-        rows = np.flatnonzero(ids == segment)
+    flat, parts = np.ravel(ids), data.reshape(-1, *data.shape[np.ndim(ids) :])
+    out = np.ones_like(parts)
+    for segment in np.unique(flat):
+        rows = np.flatnonzero(flat == segment)
         for row in rows:
-            out[row] = np.prod(data[rows[rows != row]], axis=0)
-    return out
+            out[row] = np.prod(parts[rows[rows != row]], axis=0)
+    return out.reshape(data.shape)
 
 
 def _share(xp: Any, g: Any, ids: Any, how: str) -> Any:
@@ -142,10 +147,15 @@ def _unsorted_type(inputs: tuple[Tensor, ...], how: str) -> TensorType:
     return TensorType(data.dtype, Shape((rows, *data.shape.dims[ids.shape.rank :])))
 
 
+_OTHER_END = {"max": "min", "min": "max"}
+
+
 def _unsorted(xp: Any, data: Any, ids: Any, size: Any, how: str) -> Any:
     if np.size(ids) and np.max(ids) >= int(size):
         raise IndexError(f"segment id {int(np.max(ids))} is outside [0, {int(size)})")
-    return _reduce(data, np.asarray(ids), int(size), how)
+    # as TensorFlow: the extreme of nothing is the dtype's other end
+    empty = getattr(as_dtype(data.dtype), _OTHER_END[how]) if how in _OTHER_END else None
+    return _reduce(data, np.asarray(ids), int(size), how, empty)
 
 
 def _or_zero_grad(op: Any, g: Tensor) -> list[Any]:
@@ -157,6 +167,8 @@ def _unsorted_grad(op: Any, g: Tensor) -> list[Any]:
     data, ids, size = op.inputs
     if op.attrs["how"] == "sum":
         return [apply("gather_or_zero", g, ids), None, None]
+    if op.attrs["how"] == "prod":
+        return [apply("gather_or_zero", g, ids) * apply("segment_others", data, ids), None, None]
     total = apply("gather_or_zero", op.outputs[0], ids)
     hit = apply("cast", apply("equal", data, total), dtype=data.dtype)
     ties = apply("gather_or_zero", apply("unsorted_segment_reduce", hit, ids, size, how="sum"), ids)
@@ -204,6 +216,14 @@ segment_max = _segment("segment_max", "max")
 segment_min = _segment("segment_min", "min")
 
 
+_EMPTY = {
+    "sum": "A segment without rows is 0.",
+    "prod": "A segment without rows is 1.",
+    "max": "A segment without rows is the lowest number of the dtype.",
+    "min": "A segment without rows is the highest number of the dtype.",
+}
+
+
 def _unsorted_segment(name_: str, how: str) -> Any:
     def function(data: Any, segment_ids: Any, num_segments: Any, name: str | None = None) -> Tensor:
         out: Tensor = apply(
@@ -214,13 +234,47 @@ def _unsorted_segment(name_: str, how: str) -> Any:
     function.__name__ = function.__qualname__ = name_
     function.__doc__ = (
         f"The {how} of the rows of `data` with equal `segment_ids`, in any order, into "
-        "`num_segments` rows; negative ids are left out."
+        f"`num_segments` rows; negative ids are left out. {_EMPTY[how]}"
     )
     return function
 
 
 unsorted_segment_sum = _unsorted_segment("unsorted_segment_sum", "sum")
 unsorted_segment_max = _unsorted_segment("unsorted_segment_max", "max")
+unsorted_segment_min = _unsorted_segment("unsorted_segment_min", "min")
+unsorted_segment_prod = _unsorted_segment("unsorted_segment_prod", "prod")
+
+
+def _shared(data: Any, segment_ids: Any, num_segments: Any, root: bool, name: str) -> Tensor:
+    graph = graph_of((data, segment_ids, num_segments))
+    with graph.name_scope(name):
+        x, ids = graph.convert(data), graph.convert(segment_ids)
+        if not x.dtype.differentiable:
+            raise DTypeError(f"means are of floating-point numbers, not {x.dtype}")
+        if x.shape.rank is None or ids.shape.rank is None:
+            raise ShapeError("the ranks of data and segment ids must be known")
+        one = cast(apply("ones_like", ids), x.dtype)
+        count = apply("unsorted_segment_reduce", one, ids, num_segments, how="sum")
+        count = apply("maximum", cast(count, x.dtype.real_dtype), 1.0)
+        count = cast(apply("sqrt", count) if root else count, x.dtype)
+        wide = [-1] + [1] * (x.shape.rank - ids.shape.rank)
+        total = apply("unsorted_segment_reduce", x, ids, num_segments, how="sum")
+        out: Tensor = total / apply("reshape", count, np.asarray(wide, np.int32))
+        return out
+
+
+def unsorted_segment_mean(
+    data: Any, segment_ids: Any, num_segments: Any, name: str | None = None
+) -> Tensor:
+    """`unsorted_segment_sum` divided by the number of each segment's rows; 0 without rows."""
+    return _shared(data, segment_ids, num_segments, False, name or "UnsortedSegmentMean")
+
+
+def unsorted_segment_sqrt_n(
+    data: Any, segment_ids: Any, num_segments: Any, name: str | None = None
+) -> Tensor:
+    """`unsorted_segment_sum` divided by the root of the number of each segment's rows."""
+    return _shared(data, segment_ids, num_segments, True, name or "UnsortedSegmentSqrtN")
 
 
 def _sparse_segment(name_: str, how: str) -> Any:

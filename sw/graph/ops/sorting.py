@@ -148,16 +148,6 @@ register_op(
 )
 
 
-register_op(
-    "argsort",
-    kernel=lambda xp, x: np.argsort(x, -1, kind="stable").astype(np.int32),
-    infer=lambda inputs: TensorType(int32, inputs[0].shape),
-    gradient=NOT_DIFFERENTIABLE,
-    host_only=True,
-    doc="The positions that sort the last axis.",
-)
-
-
 def top_k(input: Any, k: Any = 1, sorted: bool = True, name: str | None = None) -> list[Tensor]:
     """(values, int32 indices) of the `k` largest elements of the last axis, largest first; of
     equal ones the first."""

@@ -11,6 +11,7 @@ from sw.graph.build import apply, constant_shape, constant_value, graph_of, regi
 from sw.graph.dtypes import as_dtype, int64
 from sw.graph.errors import DTypeError, InvalidArgumentError
 from sw.graph.indexed_slices import IndexedSlices
+from sw.graph.ops.guards import is_tensor
 from sw.graph.registry import NOT_DIFFERENTIABLE, REQUIRED, TensorType
 from sw.graph.shapes import Shape
 from sw.graph.sparse_tensor import SparseTensor
@@ -271,6 +272,26 @@ def sparse_split(
             parts.append(SparseTensor(part.indices - start * unit, part.values, shape))
             start += length
     return parts
+
+
+def sparse_slice(sp_input: Any, start: Any, size: Any, name: str | None = None) -> SparseTensor:
+    """`size[i]` places from `start[i]` on along each axis, as far as the shape reaches."""
+    sp = SparseTensor.from_value(sp_input)
+    with in_scope([sp], name, "SparseSlice"):
+        first, room = (
+            sp.graph.convert(np.asarray(v, np.int64)) if not is_tensor(v) else v
+            for v in (start, size)
+        )
+        ends = apply("minimum", first + room, sp.dense_shape)
+        inside = apply(
+            "logical_and",
+            apply("greater_equal", sp.indices, first),
+            apply("less", sp.indices, ends),
+        )
+        rows = positions(apply("reduce_all", inside, axis=(1,), keepdims=False))
+        shape = apply("maximum", ends - first, apply("zeros_like", ends))
+        part = _pick(sp, rows, shape)
+        return SparseTensor(part.indices - first, part.values, shape)
 
 
 def sparse_retain(sp_input: Any, to_retain: Any) -> SparseTensor:

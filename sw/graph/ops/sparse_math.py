@@ -25,20 +25,14 @@ def _kept(sp: SparseTensor, axis: Any) -> tuple[int, ...]:
     return tuple(a for a in range(sp.rank) if a not in away)
 
 
-def sparse_reduce_sum(
-    sp_input: Any,
-    axis: Any = None,
-    keep_dims: bool = False,
-    reduction_axes: Any = None,
-) -> Tensor:
-    """The sum over `axis` (default: all) as a dense tensor."""
+def _reduced(sp_input: Any, axis: Any, keep_dims: bool, how: str, title: str) -> Tensor:
     sp = SparseTensor.from_value(sp_input)
-    kept = _kept(sp, reduction_axes if axis is None else axis)
-    with in_scope([sp], None, "SparseReduceSum"):
+    kept = _kept(sp, axis)
+    with in_scope([sp], None, title):
         if kept:
-            dense = sparse_tensor_to_dense(_sum_groups(sp, kept))
+            dense = sparse_tensor_to_dense(_reduce_groups(sp, kept, how))
         else:
-            dense = apply("reduce_sum", sp.values, axis=None, keepdims=False)
+            dense = apply(f"reduce_{how}", sp.values, axis=None, keepdims=False)
         if not keep_dims:
             return dense
         sizes = apply(
@@ -51,25 +45,57 @@ def sparse_reduce_sum(
         return out
 
 
-def _sum_groups(sp: SparseTensor, kept: tuple[int, ...]) -> SparseTensor:
+def _reduce_groups(sp: SparseTensor, kept: tuple[int, ...], how: str) -> SparseTensor:
     group, places, count = apply("sparse_group", sp.indices, sp.dense_shape, axes=kept)
-    total = apply("unsorted_segment_reduce", sp.values, group, count, how="sum")
+    total = apply("unsorted_segment_reduce", sp.values, group, count, how=how)
     sizes = apply("gather", sp.dense_shape, np.asarray(kept, np.int32), axis=0)
     return SparseTensor(places, total, sizes)
+
+
+def _reduced_sparse(
+    sp_input: Any, axis: Any, keep_dims: bool, how: str, title: str
+) -> SparseTensor:
+    sp = SparseTensor.from_value(sp_input)
+    kept = _kept(sp, axis)
+    with in_scope([sp], None, title):
+        out = _reduce_groups(sp, kept, how)
+        if not keep_dims:
+            return out
+        sizes = [sp.dense_shape[a] if a in kept else np.int64(1) for a in range(sp.rank)]
+        return sparse_reshape(out, apply("stack", *sizes, axis=0))
+
+
+def sparse_reduce_sum(
+    sp_input: Any, axis: Any = None, keep_dims: bool = False, reduction_axes: Any = None
+) -> Tensor:
+    """The sum over `axis` (default: all) as a dense tensor."""
+    chosen = reduction_axes if axis is None else axis
+    return _reduced(sp_input, chosen, keep_dims, "sum", "SparseReduceSum")
 
 
 def sparse_reduce_sum_sparse(
     sp_input: Any, axis: Any = None, keep_dims: bool = False, reduction_axes: Any = None
 ) -> SparseTensor:
     """The sum over `axis` as a sparse tensor."""
-    sp = SparseTensor.from_value(sp_input)
-    kept = _kept(sp, reduction_axes if axis is None else axis)
-    with in_scope([sp], None, "SparseReduceSumSparse"):
-        out = _sum_groups(sp, kept)
-        if not keep_dims:
-            return out
-        sizes = [sp.dense_shape[a] if a in kept else np.int64(1) for a in range(sp.rank)]
-        return sparse_reshape(out, apply("stack", *sizes, axis=0))
+    chosen = reduction_axes if axis is None else axis
+    return _reduced_sparse(sp_input, chosen, keep_dims, "sum", "SparseReduceSumSparse")
+
+
+def sparse_reduce_max(
+    sp_input: Any, axis: Any = None, keep_dims: bool = False, reduction_axes: Any = None
+) -> Tensor:
+    """The largest of the elements that are there over `axis` (default: all) as a dense tensor, 0
+    where there is none."""
+    chosen = reduction_axes if axis is None else axis
+    return _reduced(sp_input, chosen, keep_dims, "max", "SparseReduceMax")
+
+
+def sparse_reduce_max_sparse(
+    sp_input: Any, axis: Any = None, keep_dims: bool = False, reduction_axes: Any = None
+) -> SparseTensor:
+    """The largest of the elements that are there over `axis` as a sparse tensor."""
+    chosen = reduction_axes if axis is None else axis
+    return _reduced_sparse(sp_input, chosen, keep_dims, "max", "SparseReduceMaxSparse")
 
 
 def _union(a: SparseTensor, b: SparseTensor) -> tuple[Tensor, Tensor, SparseTensor]:
@@ -152,3 +178,18 @@ def sparse_tensor_dense_matmul(
             "unsorted_segment_reduce", scaled, sp.indices[:, row], sp.dense_shape[row], how="sum"
         )
         return out
+
+
+def sparse_matmul(
+    a: Any,
+    b: Any,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+    a_is_sparse: bool = False,
+    b_is_sparse: bool = False,
+    name: str | None = None,
+) -> Tensor:
+    """The product of two dense matrices. That they hold many zeros changes nothing here."""
+    how = {"transpose_a": bool(transpose_a), "transpose_b": bool(transpose_b)}
+    out: Tensor = apply("matmul", a, b, name=name, **how)
+    return out
