@@ -208,7 +208,7 @@ async def the_watchdog_counts_idle_cycles(dut: Any, patience: int) -> None:
         dut.progress.value = int(patience == 1)
         await ClockCycles(dut.clk, random.randint(1, max(1, patience - 1)))
         await bench.strobe(progress=1)
-    dut.quiet.value = 0  # a bus that never drains must not hold the core either
+    dut.quiet.value = 0  # a bus that never drains must not keep the news from the host
     dut.progress.value = 1
     await RisingEdge(dut.clk)
     dut.progress.value = 0
@@ -216,12 +216,85 @@ async def the_watchdog_counts_idle_cycles(dut: Any, patience: int) -> None:
     last = bench.cycle
     await bench.until_irq(4 * patience + 20)
     stopped = next(at for at, now in zip(bench.since, bench.life, strict=True) if "stop" in now)
-    cleared = next(at for at, now in zip(bench.since, bench.life, strict=True) if "clear" in now)
+    told = next(at for at, now in zip(bench.since, bench.life, strict=True) if "irq" in now)
     assert stopped - last == patience + 1
-    assert cleared - stopped == patience + 1
-    assert await bench.read("status") == Status.ERROR
+    assert told - stopped == patience + 1
+    assert await bench.read("status") == Status.ERROR | Status.BUSY
     assert await bench.read("error") == Error.WATCHDOG
     assert await bench.read("error_position") == 1234 and await bench.read("error_tag") == 77
+
+
+@cocotb.test
+@cocotb.parametrize(("forgotten", [False, True]))
+async def no_start_before_the_bus_has_answered(dut: Any, forgotten: bool) -> None:
+    """A late beat must not reach the next program: busy until quiet, whatever the host writes."""
+    bench = Bench(dut)
+    await bench.begin()
+    await bench.write("watchdog", 10)
+    dut.quiet.value = 0
+    await bench.start()
+    if forgotten:
+        await bench.write("control", Control.RESET)
+    else:
+        await bench.until_irq()
+    dut.halted.value = 1  # what the units do now is nobody's business
+    for order in (Control.START, Control.RESET, Control.START | Control.RESET, Control.START):
+        await bench.write("control", order)
+        await ClockCycles(dut.clk, 30)
+        assert Status.BUSY in Status(await bench.read("status"))
+    assert await bench.read("status") == Status.BUSY and not int(dut.irq.value)
+    bench.life = []
+    dut.halted.value = 0
+    dut.quiet.value = 1
+    await ClockCycles(dut.clk, 8)
+    assert bench.life == [("stop",), ("clear", "stop"), ()]
+    assert await bench.read("status") == 0
+    await bench.start()
+    await bench.strobe(halted=1)
+    await bench.until_irq()
+    assert await bench.read("status") == Status.DONE
+
+
+@cocotb.test
+@cocotb.parametrize(("how", ["done", "fault"]))
+async def what_is_told_early_stays_told(dut: Any, how: str) -> None:
+    """The bus answers after the host was told: the report and the interrupt must survive that."""
+    bench = Bench(dut)
+    await bench.begin()
+    await bench.write("watchdog", 10)
+    await bench.start()
+    dut.quiet.value = 0
+    strobe = {"halted": 1} if how == "done" else {"fault": report(Error.READ_BUS, 5, 6, 7)}
+    await bench.strobe(**strobe)
+    await bench.until_irq()
+    ended = Status.DONE if how == "done" else Status.ERROR
+    assert await bench.read("status") == ended | Status.BUSY
+    dut.quiet.value = 1
+    await ClockCycles(dut.clk, 8)
+    assert await bench.read("status") == ended and int(dut.irq.value)
+    assert await bench.read("error") == (0 if how == "done" else Error.READ_BUS)
+    await bench.write("control", Control.CLEAR_INTERRUPT)
+    await ClockCycles(dut.clk, 8)
+    assert await bench.read("status") == 0 and not int(dut.irq.value)
+
+
+@cocotb.test
+async def reset_forgets_how_a_run_ended(dut: Any) -> None:
+    """RESET in the very cycle of HALT or a fault, or while the bus drains: no result, no irq."""
+    bench = Bench(dut)
+    await bench.begin()
+    for delay in range(8):
+        for strobe in ({"halted": 1}, {"fault": report(Error.READ_BUS, 5, 6, 7)}):
+            await bench.start()
+            cocotb.start_soon(bench.write("control", Control.RESET))
+            await ClockCycles(dut.clk, delay) if delay else None
+            await bench.strobe(**strobe)
+            await ClockCycles(dut.clk, 12)
+            if int(dut.irq.value):  # RESET came when the run was over already
+                assert delay == 0, delay
+                await bench.write("control", Control.RESET)
+                await ClockCycles(dut.clk, 8)
+            assert await bench.read("status") == 0 and not int(dut.irq.value)
 
 
 @cocotb.test

@@ -27,9 +27,12 @@ class Control(Component):
 
     Writing START clears units and counters, then strobes `start`. A run ends with `halted`, with
     the first `fault`, with RESET, or when nothing shows `progress` for `watchdog` cycles. Then
-    `stop` rises until `quiet` says that the bus is drained (or the watchdog runs out again, or a
-    further RESET gives the bus up), and `clear` resets the units for one cycle; on-chip memories
-    keep their contents. `irq` is high from the end of a run until cleared or the next start.
+    `stop` rises until `quiet` says that every burst has been answered, and `clear` resets the units
+    for one cycle; on-chip memories keep their contents. When the watchdog runs out again before
+    that, the host is told how the run ended, but the core stays busy, and START has no effect,
+    until the bus has answered: a late beat never reaches another program. RESET forgets how a run
+    ended, whenever it comes. `irq` is high from the end of a run until cleared, RESET or the next
+    start.
     """
 
     def __init__(self, config: TpuConfig) -> None:
@@ -81,7 +84,7 @@ class Control(Component):
             status.eq(
                 Mux(done, Status.DONE, 0)
                 | Mux(error.valid, Status.ERROR, 0)
-                | Mux(self.irq, 0, Mux(self.running | self.stop, Status.BUSY, 0))
+                | Mux(self.running | self.stop, Status.BUSY, 0)
             ),
         ]
         self._reads(
@@ -119,6 +122,7 @@ class Control(Component):
             m.d.sync += [done.eq(0), error.valid.eq(0)]
         succeeded = Signal()
         failed = Signal(FaultReport)
+        tell = [done.eq(succeeded), error.eq(failed), succeeded.eq(0), failed.valid.eq(0)]
         with m.FSM():
             with m.State("Idle"):
                 with m.If(starting):
@@ -153,17 +157,24 @@ class Control(Component):
             with m.State("Drain"):
                 m.d.comb += self.stop.eq(1)
                 m.d.sync += patience.eq(patience + 1)
-                with m.If(self.quiet | expired | resetting):
+                with m.If(self.quiet):
                     m.next = "Clear After Run"
+                with m.Elif(expired):
+                    m.d.sync += tell
+                    m.next = "Wait For Bus"
             with m.State("Clear After Run"):
                 m.d.comb += [self.stop.eq(1), self.clear.eq(1)]
-                m.d.sync += [
-                    done.eq(succeeded),
-                    error.eq(failed),
-                    succeeded.eq(0),
-                    failed.valid.eq(0),
-                ]
+                m.d.sync += tell
                 m.next = "Idle"
+            with m.State("Wait For Bus"):
+                m.d.comb += self.stop.eq(1)
+                with m.If(self.quiet):
+                    m.next = "Clear After Bus"
+            with m.State("Clear After Bus"):
+                m.d.comb += [self.stop.eq(1), self.clear.eq(1)]
+                m.next = "Idle"
+        with m.If(resetting):
+            m.d.sync += [done.eq(0), error.valid.eq(0), succeeded.eq(0), failed.valid.eq(0)]
 
     def _counters(self, m: Module) -> dict[str, Signal]:
         """The counters, as 32-bit halves by register name."""

@@ -72,8 +72,12 @@ REGISTERS: tuple[Register, ...] = (
     Register("version", 0x004, "ro", "version of the instruction encoding"),
     Register("array", 0x008, "ro", "N of the N x N array"),
     Register("bus_bits", 0x00C, "ro", "width of the DRAM bus"),
-    Register("control", 0x010, "wo", "bit 0 start, bit 1 reset, bit 2 clear interrupt"),
-    Register("status", 0x014, "ro", "bit 0 busy, bit 1 done, bit 2 stopped by an error"),
+    Register(
+        "control", 0x010, "wo", "bit 0 start (unless busy), bit 1 reset, bit 2 clear interrupt"
+    ),
+    Register(
+        "status", 0x014, "ro", "bit 0 busy (or the bus owes answers), bit 1 done, bit 2 error"
+    ),
     Register("error", 0x018, "ro", "error code, 0 when none"),
     Register("error_position", 0x01C, "ro", "number of the faulting instruction in the program"),
     Register("error_tag", 0x020, "ro", "its tag"),

@@ -106,6 +106,9 @@ class RtlSimulator:
                 self._get("error_detail"),
             )
         self._set("control", Control.CLEAR_INTERRUPT)
+        if Status.BUSY in Status(self._get("status")):  # a dead bus: only a hardware reset helps
+            self.model.reset()
+            self._restore()
         if failure is not None:
             raise failure
         counters = {name: self.counter(name) for name in COUNTERS}

@@ -21,8 +21,8 @@ from rich.progress import Progress
 from hw.tpu import isa
 from hw.tpu.config import PRESETS
 from hw.tpu.isa import Opcode, make
-from hw.tpu.registers import Control, Error
-from sim.rtl.model import AxiViolation, Channel
+from hw.tpu.registers import Control, Error, Status
+from sim.rtl.model import Channel
 from tests.verification.fault_cases import Case, again, begin, choose, result
 from tests.verification.rig import WATCHDOG, Outcome, Rig
 
@@ -55,7 +55,7 @@ class Report:
         lines = []
         for kind in kinds:
             ends = {end: count for (k, end), count in sorted(self.ends.items()) if k == kind}
-            done = "idle" if kind == "soft reset" else "done"
+            done = "idle" if kind.startswith(("soft reset", "late")) else "done"
             text = ", ".join(f"{count} {end.replace('NONE', done)}" for end, count in ends.items())
             lines.append(f"{kind:<24}{sum(ends.values()):>7}  {text}")
         total = sum(self.ends.values())
@@ -97,23 +97,13 @@ def beats(rig: Rig, case: Case) -> Iterator[tuple[str, Outcome, str]]:
 
 
 def channels(rig: Rig, case: Case) -> Iterator[tuple[str, Outcome, str]]:
-    """Each channel dies after 0, 1, 2, ... handshakes; a hardware reset recovers the core.
-
-    A core whose address or data was never taken gives up after a second watchdog time and withdraws
-    its VALID: there is nobody left to mind.
-    """
+    """Each channel dies after 0, 1, 2, ... handshakes; a hardware reset recovers the core."""
     program = case.program
     for channel in CHANNELS:
-        for after in range(0, 4000, 1 if channel in ("AR", "AW", "B") else 3):
+        for after in deaths(channel):
             begin(rig, case)
             rig.model.kill_channel(channel, after)
-            try:
-                found = rig.run_rtl(program.entry, len(program.instructions))
-            except AxiViolation as violation:
-                if f"{channel}VALID fell" not in str(violation):
-                    raise
-                rig.model.set_memory(program.timing)
-                found = rig.finish()
+            found = rig.run_rtl(program.entry, len(program.instructions))
             wrong = result(rig, case, found)
             survived = found.code is Error.NONE and not found.hung
             if not survived and found.code is not Error.WATCHDOG:
@@ -124,6 +114,49 @@ def channels(rig: Rig, case: Case) -> Iterator[tuple[str, Outcome, str]]:
             yield f"dead {channel}", found, wrong
             if survived:
                 break
+
+
+def deaths(channel: Channel) -> range:
+    """The handshakes after which a channel dies."""
+    return range(0, 4000, 1 if channel in ("AR", "AW", "B") else 3)
+
+
+def revivals(rig: Rig, case: Case) -> Iterator[tuple[str, Outcome, str]]:
+    """A dead channel lives again after the core has given up: late beats reach no other program.
+
+    In turn, the host writes RESET twice or waits for the watchdog's interrupt; then START, which
+    must have no effect; then the channel revives. Only when the bus has drained may a START count.
+    """
+    program = case.program
+    for channel in CHANNELS:
+        for number, after in enumerate(deaths(channel)):
+            begin(rig, case)
+            rig.model.kill_channel(channel, after)
+            rig.start(program.entry, len(program.instructions))
+            if rig.model.run(case.cycles + WATCHDOG // 2).reason == "irq":
+                rig.model.clear_faults()
+                break  # it lived long enough
+            if number % 2:
+                rig.model.run(3 * WATCHDOG)
+                rig.set("control", Control.CLEAR_INTERRUPT)
+            else:
+                rig.set("control", Control.RESET)
+                rig.set("control", Control.RESET)
+            rig.model.run(50, until_irq=False)
+            ran = rig.rtl.counter("cycles")
+            rig.set("control", Control.START)
+            wrong = "" if Status.BUSY in Status(rig.get("status")) else "idle with a dead bus"
+            rig.model.clear_faults()
+            late = rig.model.run(RESET_LIMIT)
+            if late.reason == "irq" or rig.rtl.counter("cycles") != ran:
+                wrong = wrong or "START counted before the bus had drained"
+            elif rig.get("status"):
+                wrong = wrong or f"not idle {RESET_LIMIT} cycles after the channel revived"
+            elif rig.model.bursts_under_way:
+                wrong = wrong or f"idle with {rig.model.bursts_under_way} bursts under way"
+            # nothing ran to its end: whatever stands in DRAM must be the program's
+            wrong = wrong or result(rig, case, Outcome(Error.WATCHDOG))
+            yield f"late {channel}", Outcome(Error.NONE), wrong
 
 
 def resets(rig: Rig, case: Case, step: int = 1) -> Iterator[tuple[str, Outcome, str]]:
@@ -166,7 +199,13 @@ def words(rig: Rig, case: Case) -> Iterator[tuple[str, Outcome, str]]:
             yield f"illegal word ({name})", found, wrong
 
 
-FAULTS: dict[str, Fault] = {"beats": beats, "channels": channels, "resets": resets, "words": words}
+FAULTS: dict[str, Fault] = {
+    "beats": beats,
+    "channels": channels,
+    "revivals": revivals,
+    "resets": resets,
+    "words": words,
+}
 
 
 def run(programs: int, seed: int, kinds: list[str], progress: bool = True) -> Report:

@@ -12,6 +12,8 @@ from tests.verification.formal.sizes import SMALL
 
 MODULE = "hw.tpu.control"
 HELD = ("program", "dram_size", "watchdog")
+WAIT_FOR_BUS = 6
+"""The first of the states of `Control` in which the host has been told already."""
 
 
 def build(f: Formal) -> None:
@@ -46,6 +48,12 @@ def build(f: Formal) -> None:
     f.lemma(~running | (patience == quiet_for))
     counted = f.peek("dut.counter_cycles", 64)
     fresh = f.latch("run", dut.start)  # since the first start
+    owed = Signal()  # the bus may not have answered all that a run asked for
+    with m.If(dut.start):
+        m.d.sync += owed.eq(1)
+    with m.Elif(dut.stop & dut.quiet):
+        m.d.sync += owed.eq(0)
+    f.lemma(dut.start | ~(idle | dut.clear) | ~owed)
     cleared = Signal()  # units are reset and have seen nothing since
     with m.If(dut.clear):
         m.d.sync += cleared.eq(1)
@@ -68,28 +76,32 @@ def build(f: Formal) -> None:
     f.check("start_is_asked_for", f.past(f.past(starting, "s1"), "s2"), when=dut.start)
     f.check("one_run_at_a_time", ~dut.start, when=f.past(running | dut.stop, "run"))
     f.check("stops", dut.stop & ~dut.running, when=f.past(ends, "ends"))
-    may_end = dut.quiet | expired | resetting
-    f.check(
-        "drains", dut.stop & ~dut.clear, when=f.past(dut.stop & ~may_end & ~dut.clear, "draining")
-    )
-    f.check("clears_after_run", dut.clear, when=f.past(dut.stop & may_end & ~dut.clear, "end"))
+    draining = dut.stop & ~dut.clear
+    f.check("drains", draining, when=f.past(draining & ~dut.quiet, "draining"))
+    f.check("clears_after_run", dut.clear, when=f.past(draining & dut.quiet, "end"))
+    f.check("start_after_drain", ~owed, when=dut.start)
     f.check("runs_on", dut.running, when=f.past(running & ~ends, "on"))
-    told = f.past(dut.stop & dut.clear, "told")
+    # the host hears of the end when the bus has drained, or when the watchdog will not wait for it
+    tells = dut.stop & (dut.clear | ~dut.quiet & expired)
     success = Signal()
+    told = f.past(tells & success & ~resetting, "told")
     with m.If(dut.start):
         m.d.sync += success.eq(0)
     with m.If(ends):
         m.d.sync += success.eq(dut.halted & ~dut.fault.valid)
-    # a RESET of an idle core drains, too, and has nothing to tell
-    with m.If((idle | dut.start) & resetting):
+    with m.If(tells | resetting):
         m.d.sync += success.eq(0)
     succeeded = f.peek("dut.succeeded")
     f.lemma(~dut.stop | (succeeded == success))
     f.lemma(~(idle | dut.start | dut.clear & dut.running) | ~succeeded)
     f.lemma(~running | ~succeeded)
     f.lemma(~dut.running | ~dut.irq)
-    f.check("done_told", dut.irq, when=told & f.past(success, "success"))
-    f.check("irq_stays", dut.irq, when=f.past(dut.irq & idle & ~starting & ~clearing, "irq"))
+    waits = f.peek("dut.fsm_state", range(8)) >= WAIT_FOR_BUS
+    f.lemma(~waits | (dut.stop & ~succeeded))
+    f.check("done_told", dut.irq, when=told)
+    kept = dut.irq & idle & ~starting & ~clearing & ~resetting
+    f.check("irq_stays", dut.irq, when=f.past(kept, "irq"))
+    f.check("reset_forgets", ~dut.irq, when=f.past(resetting, "forget"))
     f.check("irq_cleared", ~dut.irq, when=f.past(idle & clearing & dut.irq, "clear"))
     f.check("no_irq_in_a_run", ~dut.irq, when=running)
     f.check("watchdog_patient", quiet_for >= watchdog, when=running & expired & (watchdog != 0))
@@ -167,17 +179,33 @@ SUBJECT = Subject(
             ),
         ),
         "drains": Property(
-            "a stopped core drains until the bus is quiet, the watchdog ends or RESET comes again",
+            "a stopped core drains until the bus is quiet, whatever watchdog and host want",
             Seed(
-                MODULE, "with m.If(self.quiet | expired | resetting):", "with m.If(patience > 2):"
+                MODULE,
+                "with m.Elif(expired):\n                    m.d.sync += tell\n"
+                '                    m.next = "Wait For Bus"',
+                "with m.Elif(expired):\n                    m.d.sync += tell\n"
+                '                    m.next = "Clear After Bus"',
+            ),
+        ),
+        "start_after_drain": Property(
+            "no run starts before the bus has answered all that the run before it asked for",
+            Seed(MODULE, 'm.next = "Wait For Bus"', 'm.next = "Idle"'),
+        ),
+        "reset_forgets": Property(
+            "RESET lowers the interrupt, and how the run ended stays untold",
+            Seed(
+                MODULE,
+                "[done.eq(0), error.valid.eq(0), succeeded.eq(0), failed.valid.eq(0)]",
+                "[done.eq(0), succeeded.eq(0), failed.valid.eq(0)]",
             ),
         ),
         "clears_after_run": Property(
             "a drained core resets its units",
             Seed(
                 MODULE,
-                "m.d.comb += [self.stop.eq(1), self.clear.eq(1)]",
-                "m.d.comb += [self.stop.eq(1)]",
+                "[self.stop.eq(1), self.clear.eq(1)]\n                m.d.sync += tell",
+                "[self.stop.eq(1)]\n                m.d.sync += tell",
             ),
         ),
         "runs_on": Property(
