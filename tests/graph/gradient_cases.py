@@ -102,7 +102,15 @@ CASES: dict[str, list[Any]] = {
     "mod": [([positive(2, 3) + 3, np.full(3, 2.6)], {})],
     "mul": _broadcasting(normal, normal),
     "neg": _PLAIN,
-    "pad": [([normal(2, 3)], {"paddings": ((1, 0), (2, 3))})],
+    "mirror_pad_grad": [
+        ([normal(5, 7)], {"paddings": ((1, 1), (2, 0)), "mode": mode})
+        for mode in ("REFLECT", "SYMMETRIC")
+    ],
+    "pad": [
+        ([normal(2, 3)], {"paddings": ((1, 0), (2, 3))}),
+        ([normal(3, 4)], {"paddings": ((2, 1), (0, 3)), "mode": "REFLECT"}),
+        ([normal(3, 4)], {"paddings": ((3, 1), (0, 4)), "mode": "SYMMETRIC"}),
+    ],
     "placeholder_with_default": [([normal(2, 3)], {"shape": (2, 3)})],
     "pow": _broadcasting(positive, normal),
     "reciprocal": _POSITIVE,

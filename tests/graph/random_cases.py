@@ -192,8 +192,8 @@ def matrix_parts(r: Draw, name: str) -> Any:
     return [r.normal(*shape[1:]) if name == "matrix_diag" else x], {}
 
 
-@draws("expand_dims", "squeeze", "reshape", "transpose", "tile", "tile_grad", "pad", "reverse",
-       "roll", "fill")  # fmt: skip
+@draws("expand_dims", "squeeze", "reshape", "transpose", "tile", "tile_grad", "pad",
+       "mirror_pad_grad", "reverse", "roll", "fill")  # fmt: skip
 def reshaping(r: Draw, name: str) -> Any:
     x = r.normal(*r.shape(1))
     rank = x.ndim
@@ -214,7 +214,14 @@ def reshaping(r: Draw, name: str) -> Any:
         whole = [m * d for m, d in zip(many, x.shape, strict=True)]
         return [r.normal(*whole), ints(x.shape)], {"multiples": many}
     if name == "pad":
-        return [x], {"paddings": tuple(r.sizes(2, 0, 2) for _ in range(rank))}
+        mode = r.one("CONSTANT", "REFLECT", "SYMMETRIC")
+        most = [2 if mode == "CONSTANT" else d - (mode == "REFLECT") for d in x.shape]
+        return [x], {"paddings": tuple(r.sizes(2, 0, m) for m in most), "mode": mode}
+    if name == "mirror_pad_grad":
+        mode = r.one("REFLECT", "SYMMETRIC")
+        pads = [r.sizes(2, 0, d - (mode == "REFLECT")) for d in x.shape]
+        whole = [d + a + b for d, (a, b) in zip(x.shape, pads, strict=True)]
+        return [r.normal(*whole)], {"paddings": tuple(pads), "mode": mode}
     if name == "fill":
         return [ints(x.shape), r.normal()], {}
     axes = tuple(int(a) for a in r.rng.permutation(rank)[: r.int(1, rank)])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sw.graph.build import apply, constant_shape, constant_value, graph_of, register_op
-from sw.graph.dtypes import float32, int32
+from sw.graph.dtypes import float32
 from sw.graph.errors import InvalidArgumentError
 from sw.graph.ops.creation import sizes_vector
 from sw.graph.ops.helpers import require_rank
@@ -165,56 +165,6 @@ register_op(
 def draw_bounding_boxes(images: Any, boxes: Any, name: str | None = None) -> Tensor:
     """`images` [N, H, W, C] with the edges of `boxes` [N, M, 4] drawn."""
     out: Tensor = apply("draw_bounding_boxes", images, boxes, name=name)
-    return out
-
-
-def _overlap(box: Any, others: Any) -> Any:
-    """Intersection over union of a box with others."""
-    low = np.maximum(box[:2], others[:, :2])
-    high = np.minimum(box[2:], others[:, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), 1)
-    areas = np.prod(others[:, 2:] - others[:, :2], 1)
-    union = np.prod(box[2:] - box[:2]) + areas - shared
-    return np.where(union > 0, shared / np.where(union > 0, union, 1), 0)
-
-
-def _suppress(xp: Any, boxes: Any, scores: Any, most: Any, threshold: float) -> Any:
-    ordered = np.concatenate(
-        [np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])], 1
-    )
-    kept: list[int] = []
-    for at in np.argsort(-scores, kind="stable"):
-        if len(kept) == int(most):
-            break
-        if not kept or (_overlap(ordered[at], ordered[kept]) <= threshold).all():
-            kept.append(int(at))
-    return np.asarray(kept, np.int32)
-
-
-register_op(
-    "non_max_suppression",
-    kernel=_suppress,
-    infer=lambda inputs, threshold: TensorType(int32, Shape((None,))),
-    gradient=NOT_DIFFERENTIABLE,
-    attrs={"threshold": 0.5},
-    host_only=True,
-    doc="The boxes with the best scores that overlap no better one by more than the threshold.",
-)
-
-
-def non_max_suppression(
-    boxes: Any,
-    scores: Any,
-    max_output_size: Any,
-    iou_threshold: float = 0.5,
-    name: str | None = None,
-) -> Tensor:
-    """int32 positions of at most `max_output_size` boxes, by falling score, none of which overlaps
-    an earlier one with an intersection over union above `iou_threshold`."""
-    if not 0 <= iou_threshold <= 1:
-        raise InvalidArgumentError(f"iou_threshold {iou_threshold} is not in [0, 1]")
-    args = (boxes, scores, max_output_size)
-    out: Tensor = apply("non_max_suppression", *args, name=name, threshold=float(iou_threshold))
     return out
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from sw.graph.build import apply, graph_of
 from sw.graph.dtypes import as_dtype
 from sw.graph.errors import InvalidArgumentError
+from sw.graph.ops.einsum import tensordot
 from sw.graph.ops.random import random_uniform
 from sw.graph.tensor import Tensor
 
@@ -184,3 +185,32 @@ def total_variation(images: Any, name: str | None = None) -> Tensor:
         axes = (-3, -2, -1)
         out: Tensor = apply("reduce_sum", down, axis=axes) + apply("reduce_sum", right, axis=axes)
         return out
+
+
+# NTSC (FCC 1953) and PAL (ITU-R BT.470), as TensorFlow has them; a column per result.
+_TO_YIQ = [[0.299, 0.59590059, 0.2115], [0.587, -0.27455667, -0.52273617],
+           [0.114, -0.32134392, 0.31119955]]  # fmt: skip
+_FROM_YIQ = [[1, 1, 1], [0.95598634, -0.27201283, -1.10674021],
+             [0.6208248, -0.64720424, 1.70423049]]  # fmt: skip
+_TO_YUV = [[0.299, -0.14714119, 0.61497538], [0.587, -0.28886916, -0.51496512],
+           [0.114, 0.43601035, -0.10001026]]  # fmt: skip
+_FROM_YUV = [[1, 1, 1], [0, -0.394642334, 2.03206185], [1.13988303, -0.58062185, 0]]
+
+
+def _mixed(name_: str, matrix: Any, words: str) -> Any:
+    def function(images: Any) -> Tensor:
+        graph = graph_of((images,))
+        with graph.name_scope(name_):
+            x = graph.convert(images)
+            out: Tensor = tensordot(x, np.asarray(matrix, x.dtype.numpy), [[-1], [0]])
+            return out
+
+    function.__name__ = function.__qualname__ = name_
+    function.__doc__ = f"{words}, of floating-point [..., 3]."
+    return function
+
+
+rgb_to_yiq = _mixed("rgb_to_yiq", _TO_YIQ, "Luma and two colour differences (NTSC)")
+yiq_to_rgb = _mixed("yiq_to_rgb", _FROM_YIQ, "The inverse of `rgb_to_yiq`")
+rgb_to_yuv = _mixed("rgb_to_yuv", _TO_YUV, "Luma and two colour differences (PAL)")
+yuv_to_rgb = _mixed("yuv_to_rgb", _FROM_YUV, "The inverse of `rgb_to_yuv`")

@@ -38,14 +38,25 @@ def _axes(image: Tensor) -> tuple[int, int]:
 
 
 def resize_images(
-    images: Any, size: Any, method: int = ResizeMethod.BILINEAR, align_corners: bool = False
+    images: Any,
+    size: Any,
+    method: int = ResizeMethod.BILINEAR,
+    align_corners: bool = False,
+    preserve_aspect_ratio: bool = False,
+    name: str | None = None,
 ) -> Tensor:
-    """`images` at `size` = (height, width). Bilinear results are float32 for integer images."""
+    """`images` at `size` = (height, width), or as large as fits it with `preserve_aspect_ratio`.
+    Bilinear results are float32 for integer images."""
     functions = [resize_bilinear, resize_nearest_neighbor, resize_bicubic, resize_area]
     if method not in range(len(functions)):
         raise InvalidArgumentError(f"method {method} is none of ResizeMethod's")
     function = functions[method]
     _, image = _image(images, "resize_images")
+    if preserve_aspect_ratio:
+        height, width = (int(v) for v in static_ints(size, "size"))
+        have = _sizes(image, "resize_images")
+        scale = min(height / have[0], width / have[1])
+        size = [int(np.rint(side * scale)) for side in have]
     if image.shape.rank == 4:
         return function(image, size, align_corners)
     many = function(apply("expand_dims", image, axis=0), size, align_corners)
@@ -133,6 +144,29 @@ def resize_image_with_crop_or_pad(image: Any, target_height: int, target_width: 
         target_height,
         target_width,
     )
+
+
+resize_with_crop_or_pad = resize_image_with_crop_or_pad
+
+
+def resize_image_with_pad(
+    image: Any,
+    target_height: int,
+    target_width: int,
+    method: int = ResizeMethod.BILINEAR,
+    align_corners: bool = False,
+) -> Tensor:
+    """As large as fits the target size without distortion, zeros around it."""
+    _, given = _image(image, "resize_image_with_pad")
+    height, width = _sizes(given, "resize_image_with_pad")
+    if min(target_height, target_width) < 1:
+        raise InvalidArgumentError(f"a target of {target_height}x{target_width} holds no image")
+    shrink = max(height / target_height, width / target_width)
+    new = int(height / shrink), int(width / shrink)
+    top = max(0, int((target_height - height / shrink) // 2))
+    left = max(0, int((target_width - width / shrink) // 2))
+    resized = resize_images(given, new, method, align_corners)
+    return pad_to_bounding_box(resized, top, left, target_height, target_width)
 
 
 def central_crop(image: Any, central_fraction: float) -> Tensor:

@@ -162,11 +162,39 @@ def _pad(xp: Any, x: Any, paddings: Pads, mode: str, constant: Any) -> Any:
 
 def _pad_grad(op: Any, g: Tensor) -> list[Tensor]:
     if op.attrs["mode"] != "CONSTANT":
-        raise InvalidArgumentError(f"pad {op.where()}: no gradient for mode {op.attrs['mode']}")
+        how = {"paddings": op.attrs["paddings"], "mode": op.attrs["mode"]}
+        return [apply("mirror_pad_grad", g, **how)]
     spec = tuple((a, -b if b else None, None) for a, b in op.attrs["paddings"])
     return [apply("strided_slice", g, spec=spec)]
 
 
+def _fold(xp: Any, g: Any, paddings: Pads, mode: str) -> Any:
+    """The transpose of mirroring: what stands in the border is added to where it came from."""
+    for axis, (before, after) in enumerate(paddings):
+        if before or after:
+            size = g.shape[axis] - before - after
+            source = _pad(np, np.arange(size), ((before, after),), mode, 0)
+            rows = np.zeros((size, *np.delete(g.shape, axis)), g.dtype)
+            np.add.at(rows, source, np.moveaxis(g, axis, 0))
+            g = np.moveaxis(rows, 0, axis)
+    return g
+
+
+def _fold_type(inputs: tuple[Tensor, ...], paddings: Pads, mode: str) -> TensorType:
+    dims = inputs[0].shape.dims or (None,) * len(paddings)
+    out = tuple(None if d is None else d - a - b for d, (a, b) in zip(dims, paddings, strict=True))
+    return TensorType(inputs[0].dtype, Shape(out))
+
+
+register_op(
+    "mirror_pad_grad",
+    kernel=_fold,
+    infer=_fold_type,
+    gradient=lambda op, g: [apply("pad", g, **op.attrs)],
+    attrs={"paddings": REQUIRED, "mode": REQUIRED},
+    host_only=True,
+    doc="Gradient of a pad that mirrors: its borders added to the elements that they repeat.",
+)
 register_op(
     "pad",
     kernel=_pad,
