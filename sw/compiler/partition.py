@@ -1,8 +1,10 @@
 """Partition: cut a placed unit at device borders, with a Send and a Recv for every value across.
 
 Within one device the ops are cut into stages, so that the partitions form a DAG even when values
-go to a device and back. A value has one Send and is transferred once per (tensor, device),
-however many of that device's ops or stages use it. Constants, and constants dequantised, are
+go to a device and back. An op that may wait for others is a partition of its own: nobody who does
+not need its value waits with it. A value has one Send and is transferred once per (tensor,
+device), however many of that device's ops or stages use it; its Recv stands as late as it can,
+directly before the first op that uses it. Constants, constants dequantised and handles of state are
 copied to every partition that uses them and never sent.
 """
 
@@ -17,16 +19,19 @@ from sw.graph.tensor import Tensor
 
 FEED = "feed|"
 FETCH = "fetch|"
+HANDLES = ("variable", "queue")
+"""Ops whose value is the name of state in the session's container."""
 
 
 @dataclass(frozen=True)
 class Partition:
     """The ops that one device runs in one go.
 
-    `device`: its full name. `graph`: a finalised Graph in execution order; it begins with one
-    `recv` op per entry of `inputs` (the keys, also `op.attrs["key"]`; `op.outputs[0]` is the
-    value) and ends with one `send` op per entry of `outputs` (`op.inputs[0]` is the value).
-    `after`: positions in the `Plan` of partitions that must finish first.
+    `device`: its full name. `graph`: a finalised Graph in execution order, with one `recv` op per
+    entry of `inputs` (the keys, also `op.attrs["key"]`; `op.outputs[0]` is the value), before
+    the first op that uses it, and at the end one `send` op per entry of `outputs`
+    (`op.inputs[0]` is the value). `after`: positions in the `Plan` of partitions that must finish
+    first. `waits`: its only op that is none of these nor a constant may wait for others.
     """
 
     device: str
@@ -34,6 +39,7 @@ class Partition:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     after: tuple[int, ...]
+    waits: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class Plan:
 
 def _rootless(unit: Unit) -> set[Operation]:
     """Constants, and quantised constants with their dequantize ops: a device needs to see both
-    together to know its weights."""
+    together to know its weights. And handles of variables and queues, which are names."""
     return {
         op
         for op in unit.graph.get_operations()
@@ -59,30 +65,40 @@ def _rootless(unit: Unit) -> set[Operation]:
         or op.type == "dequantize_linear"
         and all(t.op.type == "const" for t in op.inputs)
         and not op.control_inputs
+        or op.type in HANDLES
     }
 
 
-def _stages(unit: Unit, rootless: set[Operation]) -> dict[Operation, tuple[str, int]]:
-    """Each op's (device, stage); an edge never goes to a lower stage, and a change of device
-    goes to a higher one."""
-    stages: dict[Operation, tuple[str, int]] = {}
+Stage = tuple[str, int, str]
+"""A device, a level, and the name of the op that waits (of all others: "")."""
+
+
+def _waits(op: Operation) -> bool:
+    return op.op_def.begin is not None
+
+
+def _stages(unit: Unit, rootless: set[Operation]) -> dict[Operation, Stage]:
+    """Each op's stage; an edge never goes to a lower level, and one to another device, to or from
+    an op that waits goes to a higher one."""
+    stages: dict[Operation, Stage] = {}
     for op in unit.graph.get_operations():
         if op.type == "feed" or op in rootless:
             continue
-        stage = 0
+        level = 0
+        alone = op.name if _waits(op) else ""
         for before in [t.op for t in op.inputs] + list(op.control_inputs):
             if before in stages:
-                device, level = stages[before]
-                stage = max(stage, level + (device != op.device))
-        stages[op] = (op.device, stage)
+                device, least, other = stages[before]
+                level = max(level, least + (device != op.device or bool(alone or other)))
+        stages[op] = (op.device, level, alone)
     return stages
 
 
 class _Part:
     """One partition while it is being filled."""
 
-    def __init__(self, device: str) -> None:
-        self.device = device
+    def __init__(self, device: str, waits: bool) -> None:
+        self.device, self.waits = device, waits
         self.graph = Graph()
         self.tensors: dict[Tensor, Tensor] = {}
         self.ops: dict[Operation, Operation] = {}
@@ -97,11 +113,11 @@ class _Cutter:
     def __init__(self, unit: Unit) -> None:
         self.rootless = _rootless(unit)
         self.stages = _stages(unit, self.rootless)
-        where = sorted(set(self.stages.values()), key=lambda s: (s[1], s[0]))
+        where = sorted(set(self.stages.values()), key=lambda s: (s[1], s[0], s[2]))
         if not where:
-            where = [(t.op.device, 0) for t in unit.fetches if t.op in self.rootless][:1]
+            where = [(t.op.device, 0, "") for t in unit.fetches if t.op in self.rootless][:1]
         self.order = {stage: index for index, stage in enumerate(where)}
-        self.parts = [_Part(device) for device, _ in where]
+        self.parts = [_Part(device, bool(alone)) for device, _, alone in where]
         self.transfers: dict[str, None] = {}
         for op, stage in self.stages.items():
             self.place(self.parts[self.order[stage]], op)
@@ -167,6 +183,7 @@ class _Cutter:
             tuple(part.inputs),
             tuple(part.wanted),
             tuple(sorted(part.after)),
+            part.waits,
         )
 
 

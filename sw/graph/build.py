@@ -54,6 +54,7 @@ def register_op(
     share_dtype: bool = False,
     inline: str | None = None,
     doc: str = "",
+    begin: Callable[..., Any] | None = None,
 ) -> Callable[..., Any]:
     """Register an op and return the function that makes it: `f(*inputs, name=None, **attrs)`.
 
@@ -74,6 +75,7 @@ def register_op(
         share_dtype,
         inline,
         doc,
+        begin,
     )
     register(op_def)
 

@@ -29,16 +29,18 @@ def _argument_type(inputs: tuple[Tensor, ...], dtype: DType, shape: Any, **rest:
     return TensorType(dtype, Shape(() if dtype is resource else shape))
 
 
+_OF_HANDLES = ("shape", "value_dtype", "shared_name", "dtypes", "shapes")
+
 register_op(
     "argument",
     kernel=None,
     infer=_argument_type,
     gradient=NOT_DIFFERENTIABLE,
-    attrs={"dtype": REQUIRED, "shape": None, "value_dtype": None, "shared_name": ""},
+    attrs={"dtype": REQUIRED, **dict.fromkeys(_OF_HANDLES), "shared_name": ""},
     stateful=True,
     host_only=True,
     doc="A value that a function is called with. For a handle, `shape` and `value_dtype` are its "
-    "variable's.",
+    "variable's, `dtypes` and `shapes` its queue's.",
 )
 
 
@@ -114,9 +116,8 @@ class Function(Graph):
 
     def _argument(self, like: Tensor, shape: Any, name: str) -> Tensor:
         attrs: dict[str, Any] = {"dtype": like.dtype, "shape": shape}
-        if like.dtype is resource and "value_dtype" in like.op.attrs:
-            for key in ("value_dtype", "shape", "shared_name"):
-                attrs[key] = like.op.attrs[key]
+        if like.dtype is resource:
+            attrs.update((k, like.op.attrs[k]) for k in _OF_HANDLES if k in like.op.attrs)
         with self.lifted():
             made: Tensor = self.apply("argument", name=name, **attrs)
         self.arguments.append(made)

@@ -1,11 +1,11 @@
-"""Queues at run time: elements are tuples of arrays, operations block until they can be done.
+"""Queues at run time: elements are tuples of arrays, operations wait their turn in a line.
 
-Blocked operations hold no lock but the queue's own, and wake when the queue is closed or cancelled.
+Who cannot go on holds no thread: an operation is an attempt in the line of those that put or of
+those that take, and whoever changes the queue ends the attempts that can be ended now.
 """
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -13,18 +13,67 @@ from typing import Any
 
 import numpy as np
 
-from sw.graph.deadline import wait_for
 from sw.graph.errors import (
     CancelledError,
     InvalidArgumentError,
+    OpError,
     OutOfRangeError,
 )
 from sw.graph.shapes import Shape
+from sw.graph.waiting import Done, wait
 
 Element = tuple[Any, ...]
 
 
 _HINT = "were its threads started (st.train.start_queue_runners)?"
+
+
+class _Put:
+    """Elements that are still to be put; a `Waiting`."""
+
+    def __init__(self, queue: FifoQueue, elements: list[Element], done: Done) -> None:
+        self._queue, self.left, self.done = queue, deque(elements), done
+
+    def withdraw(self) -> bool:
+        """Leave the line; what was put stays in the queue."""
+        return self._queue.withdraw(self)
+
+    def what(self) -> str:
+        """That nobody makes room."""
+        queue = self._queue
+        return f"queue {queue.name!r} is full ({queue.size()} elements), and nobody takes any"
+
+    def hopeless(self) -> bool:
+        """Never: room may come at any time."""
+        return False
+
+
+class _Take:
+    """Elements that are still wanted; a `Waiting`."""
+
+    def __init__(self, queue: FifoQueue, count: int, up_to: bool, done: Done) -> None:
+        self._queue, self.count, self.up_to, self.done = queue, count, up_to, done
+        self.taken: list[Element] = []
+
+    def withdraw(self) -> bool:
+        """Leave the line and give back what was taken."""
+        return self._queue.withdraw(self)
+
+    def what(self) -> str:
+        """How many are missing, and whether anybody is there to bring them."""
+        queue = self._queue
+        return (
+            f"a dequeue waits for {self.count - len(self.taken)} more of queue {queue.name!r}, "
+            f"which has {queue.size()}"
+            + ("" if queue.fillers() else f", and nobody adds any; {_HINT}")
+        )
+
+    def hopeless(self) -> bool:
+        """Whether no thread fills the queue."""
+        return not self._queue.fillers()
+
+
+_Ended = list[tuple[Done, Any, BaseException | None]]
 
 
 class FifoQueue:
@@ -34,15 +83,12 @@ class FifoQueue:
         self.name, self.capacity, self.shapes = name, capacity, shapes
         self.closed = False
         self._dropping = False
-        self._pending: dict[int, deque[Element]] = {}  # what enqueues under way still have to put
-        self._tickets = itertools.count()
-        self._takers = 0  # dequeues under way
+        self._puts: deque[_Put] = deque()
+        self._takes: deque[_Take] = deque()
         self.fillers: Callable[[], int] = lambda: 0  # how many threads are there to fill it
         self._cancelled: str | None = None
         self._items: deque[Element] = deque()
-        self._changed = threading.Condition()
-        self._taking = threading.Lock()  # one dequeue at a time, so that batches do not interleave
-        self._putting = threading.Lock()
+        self._lock = threading.Lock()
 
     # --- what kinds of queues differ in ----------------------------------------------------------
 
@@ -77,88 +123,112 @@ class FifoQueue:
                     f"queue {self.name!r} takes shape {shape} as component {at}, not {value.shape}"
                 )
 
-    def enqueue(self, elements: list[Element]) -> None:
-        """Add elements one after the other, waiting for room, also when the queue is closed
-        meanwhile. Raises `CancelledError` when it is closed already, or cancelled."""
+    def begin_enqueue(self, elements: list[Element], done: Done) -> _Put:
+        """Begin to add elements one after the other, as there is room, also when the queue is
+        closed meanwhile. Raises `CancelledError` when it is closed already, or cancelled."""
         for element in elements:
             self.check(element)
-        with self._changed:
-            self._raise_cancelled()
-            if self.closed:
-                raise CancelledError(f"queue {self.name!r} is closed")
-            ticket, mine = next(self._tickets), deque(elements)
-            self._pending[ticket] = mine
-        try:
-            with self._putting:
-                while mine:
-                    self._put(mine)
-        finally:
-            with self._changed:
-                del self._pending[ticket]
-                self._changed.notify_all()
+        put = _Put(self, elements, done)
+        with self._lock:
+            if self._cancelled or self.closed:
+                raise CancelledError(f"queue {self.name!r}{self._why()}")
+            self._puts.append(put)
+            ended = self._flush()
+        _tell(ended)
+        return put
 
-    def _put(self, elements: deque[Element]) -> None:
-        with self._changed:
-            wait_for(
-                self._changed,
-                lambda: self._dropping or self._cancelled or self._room(),
-                lambda: (
-                    f"queue {self.name!r} is full ({len(self._items)} elements), and nobody "
-                    "takes any"
-                ),
-            )
-            self._raise_cancelled()
-            if self._dropping:
-                raise CancelledError(f"queue {self.name!r} is closed and drops what waits")
-            self._items.append(elements.popleft())
-            self._changed.notify_all()
+    def begin_dequeue(self, count: int, up_to: bool, done: Done) -> _Take:
+        """Begin to take `count` elements, a list for `done`. It gets `OutOfRangeError` when the
+        queue is closed with too few (which stay in it); with `up_to`, fewer but at least one are
+        given then."""
+        take = _Take(self, count, up_to, done)
+        with self._lock:
+            self._takes.append(take)
+            ended = self._flush()
+        _tell(ended)
+        return take
+
+    def dequeue(self, count: int) -> list[Element]:
+        """`count` elements, waiting for them in this thread."""
+        taken: list[Element] = wait(lambda done: self.begin_dequeue(count, False, done))
+        return taken
+
+    def _why(self) -> str:
+        return f": {self._cancelled}" if self._cancelled else " is closed"
+
+    def _flush(self) -> _Ended:
+        """With the lock held, do all that can be done; the attempts that ended, to be told when
+        the lock is free."""
+        ended: _Ended = []
+        while self._next_put(ended) or self._next_take(ended):
+            pass
+        return ended
+
+    def _next_put(self, ended: _Ended) -> bool:
+        """Whether anything moved."""
+        if not self._puts:
+            return False
+        put = self._puts[0]
+        if self._cancelled or self._dropping:
+            why = self._why() + ("" if self._cancelled else " and drops what waits")
+            ended.append((put.done, None, CancelledError(f"queue {self.name!r}{why}")))
+            self._puts.popleft()
+            return True
+        moved = False
+        while put.left and self._room():
+            self._items.append(put.left.popleft())
+            moved = True
+        if not put.left:
+            ended.append((put.done, (), None))
+            self._puts.popleft()
+            moved = True
+        return moved
+
+    def _next_take(self, ended: _Ended) -> bool:
+        """Whether anything moved."""
+        if not self._takes:
+            return False
+        take = self._takes[0]
+        error: OpError | None = None
+        if self._cancelled:
+            error = CancelledError(f"queue {self.name!r}{self._why()}")
+        else:
+            before = len(take.taken)
+            while len(take.taken) < take.count and self._ready():
+                take.taken.append(self._take())
+            missing = len(take.taken) < take.count
+            if missing and not self._ended():
+                return len(take.taken) > before
+            if missing and not (take.up_to and take.taken):
+                error = OutOfRangeError(
+                    f"queue {self.name!r} is closed and has {len(take.taken)} of {take.count} "
+                    "elements"
+                )
+        self._takes.popleft()
+        if error is not None:
+            self._restore(take.taken)
+        ended.append((take.done, take.taken if error is None else None, error))
+        return True
+
+    def withdraw(self, attempt: _Put | _Take) -> bool:
+        """Take an attempt out of its line; False when it is in none any more."""
+        with self._lock:
+            line: Any = self._puts if isinstance(attempt, _Put) else self._takes
+            if attempt not in line:
+                return False
+            line.remove(attempt)
+            if isinstance(attempt, _Take):
+                self._restore(attempt.taken)
+            ended = self._flush()
+        _tell(ended)
+        return True
 
     def _ended(self) -> bool:
         """Whether no element will come any more."""
-        return self.closed and not self._pending
+        return self.closed and not self._puts
 
     def _room(self) -> bool:
         return self.capacity < 0 or len(self._items) < self.capacity
-
-    def dequeue(self, count: int, up_to: bool = False) -> list[Element]:
-        """`count` elements, waiting for them. Raises `OutOfRangeError` when the queue is closed
-        with too few (which stay in it); with `up_to`, fewer but at least one are given then."""
-        taken: list[Element] = []
-        with self._changed:
-            self._takers += 1
-        with self._taking:
-            try:
-                while len(taken) < count:
-                    with self._changed:
-                        wait_for(
-                            self._changed,
-                            lambda: self._ended() or self._cancelled or self._ready(),
-                            lambda: self._hungry(count - len(taken)),  # noqa: B023 (called here)
-                            lambda: not self.fillers(),
-                        )
-                        self._raise_cancelled()
-                        if not self._ready():
-                            break
-                        taken.append(self._take())
-                        self._changed.notify_all()
-                if len(taken) < count and not (up_to and taken):
-                    raise OutOfRangeError(
-                        f"queue {self.name!r} is closed and has {len(taken)} of {count} elements"
-                    )
-            except BaseException:
-                with self._changed:
-                    self._restore(taken)
-                raise
-            finally:
-                with self._changed:
-                    self._takers -= 1
-        return taken
-
-    def _hungry(self, wanted: int) -> str:
-        return (
-            f"a dequeue waits for {wanted} more of queue {self.name!r}, which has "
-            f"{len(self._items)}" + ("" if self.fillers() else f", and nobody adds any; {_HINT}")
-        )
 
     def batch(self, elements: list[Element]) -> Element:
         """Elements as one, each component with a new first axis."""
@@ -166,44 +236,42 @@ class FifoQueue:
 
     def close(self, cancel_pending: bool) -> None:
         """Take no more elements; with `cancel_pending` fail enqueues that wait."""
-        with self._changed:
+        with self._lock:
             self.closed = True
             self._dropping = self._dropping or cancel_pending
-            self._changed.notify_all()
+            ended = self._flush()
+        _tell(ended)
 
     def cancel(self, why: str) -> None:
         """Fail everything that waits or comes."""
-        with self._changed:
+        with self._lock:
             self._cancelled = why
-            self._changed.notify_all()
-
-    def _raise_cancelled(self) -> None:
-        if self._cancelled:
-            raise CancelledError(f"queue {self.name!r}: {self._cancelled}")
+            ended = self._flush()
+        _tell(ended)
 
     def size(self) -> int:
         """The number of elements."""
-        with self._changed:
+        with self._lock:
             return len(self._items)
 
     # --- saving ----------------------------------------------------------------------------------
 
     def waiting_for_room(self) -> int:
         """How many enqueues cannot go on."""
-        with self._changed:
-            if self._dropping or self._cancelled or self._room():
-                return 0
-            return len(self._pending)
+        with self._lock:
+            return len(self._puts)
 
     def starved(self) -> int:
         """How many dequeues cannot go on."""
-        with self._changed:
-            return 0 if self._cancelled or self._ended() or self._ready() else self._takers
+        with self._lock:
+            return len(self._takes)
 
     def snapshot(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The queue as plain data and arrays. Elements that wait for room count as in it."""
-        with self._changed:
-            elements = [*self._items, *(e for left in self._pending.values() for e in left)]
+        """The queue as plain data and arrays. Elements that wait for room, or
+        for the rest of their batch, count as in it."""
+        with self._lock:
+            taken = (e for take in self._takes for e in take.taken)
+            elements = [*taken, *self._items, *(e for put in self._puts for e in put.left)]
             data = {"closed": self.closed, "count": len(elements), **self._extra()}
         arrays: dict[str, Any] = {}
         for at, parts in enumerate(zip(*elements, strict=True)):
@@ -222,7 +290,7 @@ class FifoQueue:
                 components.append([arrays[f"{at}/{i}"] for i in range(data["count"])])
             else:
                 components.append([np.asarray(part) for part in whole])
-        with self._changed:
+        with self._lock:
             self.closed = data["closed"]
             self._items = deque(zip(*components, strict=True))
             self._set_extra(data)
@@ -233,6 +301,11 @@ class FifoQueue:
 
     def _set_extra(self, data: dict[str, Any]) -> None:
         """Take it over."""
+
+
+def _tell(ended: _Ended) -> None:
+    for done, outputs, error in ended:
+        done(outputs, error)
 
 
 class ShuffleQueue(FifoQueue):

@@ -10,6 +10,8 @@
     gradient(op, *grads)        graph: one Tensor or None per input, given one per output.
                                 `NOT_DIFFERENTIABLE` stops the flow silently (comparisons,
                                 shapes); None makes `gradients` fail and name the op.
+    begin(state, done, *inputs, **attrs)  of an op that may wait for others: starts it and returns
+                                a `sw.graph.waiting.Waiting`; `kernel` waits in its thread
     attrs                       names and defaults (`REQUIRED` has none); exactly these reach
                                 `infer` and `kernel` as keywords and stand in `op.attrs`
 
@@ -63,6 +65,7 @@ class OpDef:
     share_dtype: bool = False
     inline: str | None = None
     doc: str = ""
+    begin: Callable[..., Any] | None = None
 
     def resolve_attrs(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """`given` completed by the defaults; raises for unknown and missing ones, by name."""

@@ -7,7 +7,6 @@ number, 3.39e38, rounding gives infinity.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,19 +26,13 @@ def compressible(plan: Plan) -> frozenset[str]:
     )
 
 
-def narrowed(keys: Iterable[str], values: Sequence[Any], which: Collection[str]) -> list[Any]:
-    """`values` as they travel: those whose key is in `which` as bfloat16."""
-    return _cast(keys, values, which, bfloat16.numpy)
-
-
-def widened(keys: Iterable[str], values: Sequence[Any], which: Collection[str]) -> list[Any]:
-    """`values` as they are used: those whose key is in `which` as float32 again."""
-    return _cast(keys, values, which, float32.numpy)
-
-
-def _cast(
-    keys: Iterable[str], values: Sequence[Any], which: Collection[str], dtype: Any
-) -> list[Any]:
-    pairs = zip(keys, values, strict=True)
+def narrow(value: Any) -> Any:
+    """A float32 value as it travels: as bfloat16."""
     with np.errstate(all="ignore"):  # IEEE arithmetic, as in the kernels
-        return [value.astype(dtype) if key in which else value for key, value in pairs]
+        return value.astype(bfloat16.numpy)
+
+
+def widen(value: Any) -> Any:
+    """A value that travelled as bfloat16, as it is used: as float32."""
+    with np.errstate(all="ignore"):
+        return value.astype(float32.numpy)

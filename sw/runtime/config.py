@@ -22,7 +22,9 @@ class SessionConfig:
     `device_count`: the most devices of each kind, as in TensorFlow 1.x; {"CPU": 4} makes "/cpu:0"
     to "/cpu:3" (a kind that is not named: one). `compress_transfers`: float32
     values cross from device to device as bfloat16, in half the bytes with a relative error of at
-    most 2^-8. The TPU's own parameters are checked when the session first uses it."""
+    most 2^-8. `enable_recv_scheduling`: a value from elsewhere is taken over right before its first
+    use, not when its partition begins. The TPU's own parameters are checked when the session first
+    uses it."""
 
     tpu: str = "functional"
     tpu_config: Any = None
@@ -32,6 +34,7 @@ class SessionConfig:
     profile: bool = False
     device_count: Mapping[str, int] = field(default_factory=dict, hash=False)
     compress_transfers: bool = False
+    enable_recv_scheduling: bool = True
 
     def __post_init__(self) -> None:
         engine = self.tpu
@@ -41,7 +44,7 @@ class SessionConfig:
                 f"SessionConfig(tpu={engine!r}): should be one of {', '.join(TPU_ENGINES)} "
                 "or fpga:<port>"
             )
-        for name in ("verify", "profile", "compress_transfers"):
+        for name in ("verify", "profile", "compress_transfers", "enable_recv_scheduling"):
             if not isinstance(getattr(self, name), bool):
                 raise InvalidArgumentError(
                     f"SessionConfig({name}={getattr(self, name)!r}): should be True or False"

@@ -1,87 +1,179 @@
-"""Running a plan: each partition when the partitions it depends on are done."""
+"""Running a plan: one request to each device per step, whatever the number of its ops.
+
+A device's worker runs its partitions as the values that they need arrive at the rendezvous; nobody
+stands between devices.
+"""
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, overload
 
 from sw.compiler.partition import Plan
 from sw.graph.deadline import until
-from sw.runtime.compression import compressible, narrowed, widened
+from sw.graph.waiting import Waiting
+from sw.runtime.compression import compressible, narrow, widen
 from sw.runtime.devices.base import Executable
 from sw.runtime.rendezvous import Rendezvous
-from sw.runtime.trace import Note, StepStats, refuse_nan
+from sw.runtime.step import Step
+from sw.runtime.watch import PartitionTime, Watch
+
+_DONE = "done|"
 
 
-class PartitionTime(NamedTuple):
-    """When a partition ran, in seconds of `time.perf_counter`."""
+class _Arrivals(Sequence[Any]):
+    """The inputs of a partition: each is taken from the rendezvous when it is asked for."""
 
-    device: str
-    start: float
-    end: float
+    def __init__(self, part: _Part, step: Step) -> None:
+        self._part, self._step = part, step
+
+    def __len__(self) -> int:
+        return len(self._part.inputs)
+
+    @overload
+    def __getitem__(self, at: int) -> Any: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Any]: ...
+    def __getitem__(self, at: int | slice) -> Any:
+        if isinstance(at, slice):
+            return [self[i] for i in range(len(self))[at]]
+        key = self._part.inputs[at]
+        value = self._step.meeting.take(key)
+        watch = self._step.watch
+        if watch.stats is not None and key in watch.sent and key in self._part.crossing:
+            watch.stats.transferred(key, watch.sent[key], time.perf_counter(), value)
+        return widen(value) if key in self._part.narrow else value
 
 
-@dataclass
-class Watch:
-    """What to look at in a run: `times` gets each partition's, `stats` each op's; operations that
-    wait give up at `deadline` (of `time.monotonic`); with `find_nan` the first op that makes a NaN
-    is an error."""
+class _Part:
+    """A partition with its executable: a `Work` of every step. `needs`: the keys that must have
+    been sent before it can begin; `signal`: one that it sends in the end."""
 
-    times: list[PartitionTime] | None = None
-    stats: StepStats | None = None
-    deadline: float | None = None
-    find_nan: bool = False
-    sent: dict[str, float] = field(default_factory=dict)
+    def __init__(
+        self,
+        plan: Plan,
+        index: int,
+        executable: Executable,
+        narrowed: frozenset[str],
+        signals: bool,
+    ) -> None:
+        partition = plan.partitions[index]
+        self.device, self.inputs, self.outputs = (
+            partition.device,
+            partition.inputs,
+            partition.outputs,
+        )
+        self.executable: Any = executable
+        self.waits = partition.waits
+        self.narrow = narrowed
+        self.crossing = frozenset(plan.transfers)
+        givers = {k: i for i, p in enumerate(plan.partitions) for k in p.outputs}
+        given = {givers[k] for k in self.inputs if k in givers}
+        self.needs = (*self.inputs, *(f"{_DONE}{i}" for i in partition.after if i not in given))
+        self.signal = f"{_DONE}{index}" if signals else None
 
-    def note(self, device: str) -> Note | None:
-        """What executables call for each op, None when nobody wants to know."""
-        notes = [self.stats.noting(device)] if self.stats is not None else []
-        if self.find_nan:
-            notes.append(refuse_nan)
-        if len(notes) < 2:
-            return notes[0] if notes else None
+    def run(self, step: Step) -> None:
+        """All of it, in this thread."""
+        watch, executable = step.watch, self.executable
+        inputs = _Arrivals(self, step)
+        start = time.perf_counter()
+        with until(watch.deadline):
+            note = watch.note(self.device)
+            if hasattr(executable, "send"):
+                rest = executable.send(inputs, functools.partial(self._send, step), note)
+            elif note is not None and hasattr(executable, "trace"):
+                rest = enumerate(executable.trace(inputs, note))
+            else:
+                rest = enumerate(executable.run(inputs))
+        self._end(step, start, rest)
 
-        def both(*what: Any) -> None:
-            for one in notes:
-                one(*what)
+    def _send(self, step: Step, at: int, value: Any) -> None:
+        key = self.outputs[at]
+        if step.watch.stats is not None:
+            step.watch.sent[key] = time.perf_counter()
+        step.meeting.send((key,), (narrow(value) if key in self.narrow else value,))
 
-        return both
+    def _end(self, step: Step, start: float, rest: Iterable[tuple[int, Any]]) -> None:
+        if step.watch.times is not None:
+            step.watch.times.append(PartitionTime(self.device, start, time.perf_counter()))
+
+        def send() -> None:
+            for at, value in rest:
+                self._send(step, at, value)
+            if self.signal is not None:
+                step.meeting.send((self.signal,), (None,))
+
+        step.end(send)
+
+    def begin(self, step: Step, done: Callable[[BaseException | None, Any], None]) -> Waiting:
+        """Begin the op that waits; `done(None, conclude)` when it is over."""
+        start = time.perf_counter()
+        note = step.watch.note(self.device)
+
+        def ended(outputs: Any, error: BaseException | None) -> None:
+            done(error, lambda: self._end(step, start, enumerate(outputs)))
+
+        waiting: Waiting = self.executable.begin(_Arrivals(self, step), ended, note)
+        return waiting
+
+    def explain(self, error: Exception) -> Exception:
+        """An error of the op that waits, naming it."""
+        explained: Exception = self.executable.explain(error)
+        return explained
+
+
+class Worker:
+    """What one device does in each step of a plan."""
+
+    def __init__(self, device: str, parts: Sequence[_Part]) -> None:
+        self.device, self._parts = device, tuple(parts)
+
+    def run(self, step: Step) -> None:
+        """The one request of a step: returns at once; partitions run when they can."""
+        step.watch.requests.append(self.device)
+        for part in self._parts:
+            step.meeting.when(part.needs, lambda part=part: step.ready(part))  # type: ignore[misc]
 
 
 class Executor:
     """A plan with its executables, ready to be run any number of times."""
 
     def __init__(
-        self, plan: Plan, executables: Sequence[Executable], compress: bool = False
+        self,
+        plan: Plan,
+        executables: Sequence[Executable],
+        compress: bool = False,
+        pool: ThreadPoolExecutor | None = None,
     ) -> None:
-        """`compress`: float32 values cross between devices as bfloat16."""
+        """`compress`: float32 values cross between devices as bfloat16. `pool`: helpers for what
+        can run at the same time (None: some of its own)."""
         self.plan = plan
-        self._narrow = compressible(plan) if compress else frozenset()
         self.executables = tuple(executables)
-        parts = plan.partitions
-        producer = {key: i for i, part in enumerate(parts) for key in part.outputs}
-        before = [
-            set(part.after) | {producer[k] for k in part.inputs if k in producer} - {i}
-            for i, part in enumerate(parts)
+        narrow = compressible(plan) if compress else frozenset()
+        awaited = {i for part in plan.partitions for i in part.after}
+        parts = [
+            _Part(plan, i, executable, narrow, i in awaited)
+            for i, executable in enumerate(executables)
         ]
-        self._counts = [len(b) for b in before]
-        self._next: list[list[int]] = [
-            [j for j in range(len(parts)) if i in before[j]] for i in range(len(parts))
-        ]
-        readers = Counter(key for part in parts for key in part.inputs)
+        devices = dict.fromkeys(part.device for part in parts)
+        self.workers = tuple(Worker(d, [p for p in parts if p.device == d]) for d in devices)
+        readers = Counter(key for part in plan.partitions for key in part.inputs)
         readers.update(plan.fetches)
         self._readers = dict(readers)
+        self._pool = pool or ThreadPoolExecutor(len(parts) or 1, "partition")
         self._direct = self._single()
 
     def _single(self) -> tuple[list[int], list[int]] | None:
-        """With one partition and no fetch of a feed: which feed is which input, which output is
-        which fetch."""
+        """With one partition that never waits and no fetch of a feed: which feed is which input,
+        which output is which fetch."""
         parts, plan = self.plan.partitions, self.plan
-        if len(parts) != 1 or any(k not in parts[0].outputs for k in plan.fetches):
+        if len(parts) != 1 or parts[0].waits:
+            return None
+        if any(k not in parts[0].outputs for k in plan.fetches):
             return None
         inputs = [plan.feeds.index(k) for k in parts[0].inputs]
         return inputs, [parts[0].outputs.index(k) for k in plan.fetches]
@@ -94,61 +186,8 @@ class Executor:
             return [values[i] for i in outputs]
         meeting = Rendezvous(self._readers)
         meeting.send(self.plan.feeds, feeds)
-        if self.plan.partitions:
-            self._run_all(meeting, watch or Watch())
+        step = Step(meeting, watch or Watch(), self._pool, len(self.plan.partitions))
+        for worker in self.workers:
+            worker.run(step)
+        step.wait()
         return meeting.receive(self.plan.fetches)
-
-    def _one(self, index: int, meeting: Rendezvous, watch: Watch) -> int:
-        part = self.plan.partitions[index]
-        taken = meeting.receive(part.inputs)
-        inputs = widened(part.inputs, taken, self._narrow) if self._narrow else taken
-        executable = self.executables[index]
-        start = time.perf_counter()
-        with until(watch.deadline):
-            note = watch.note(part.device)
-            if note is not None and hasattr(executable, "trace"):
-                outputs = executable.trace(inputs, note)
-            else:
-                outputs = executable.run(inputs)
-        end = time.perf_counter()
-        if watch.times is not None:
-            watch.times.append(PartitionTime(part.device, start, end))
-        if watch.stats is not None:
-            self._transfers(watch, part.inputs, taken, start)
-            watch.sent.update(dict.fromkeys(part.outputs, end))
-        if self._narrow:
-            outputs = narrowed(part.outputs, outputs, self._narrow)
-        meeting.send(part.outputs, outputs)
-        return index
-
-    def _transfers(
-        self, watch: Watch, keys: Sequence[str], values: Sequence[Any], taken: float
-    ) -> None:
-        for key, value in zip(keys, values, strict=True):
-            if key in self.plan.transfers and watch.stats is not None:
-                watch.stats.transferred(key, watch.sent[key], taken, value)
-
-    def _run_all(self, meeting: Rendezvous, watch: Watch) -> None:
-        left = list(self._counts)
-        ready = [i for i, count in enumerate(left) if count == 0]
-        running: set[Future[int]] = set()
-        pool: ThreadPoolExecutor | None = None
-        try:
-            while ready or running:
-                # one partition that is ready alone needs no thread
-                if len(ready) == 1 and not running:
-                    finished = [self._one(ready.pop(), meeting, watch)]
-                else:
-                    pool = pool or ThreadPoolExecutor(len(self.executables), "partition")
-                    running |= {pool.submit(self._one, i, meeting, watch) for i in ready}
-                    ready = []
-                    done, running = wait(running, return_when=FIRST_COMPLETED)
-                    finished = [future.result() for future in done]
-                for index in finished:
-                    for following in self._next[index]:
-                        left[following] -= 1
-                        if left[following] == 0:
-                            ready.append(following)
-        finally:
-            if pool is not None:
-                pool.shutdown(wait=True, cancel_futures=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -18,11 +19,12 @@ from sw.graph.state import Container
 from sw.graph.tensor import Tensor
 from sw.runtime.config import SessionConfig
 from sw.runtime.devices.registry import DeviceSet
-from sw.runtime.executor import Executor, PartitionTime, Watch
+from sw.runtime.executor import Executor
 from sw.runtime.feeding import resolve, split_feeds, value_for
 from sw.runtime.partial_run import PartialRun
 from sw.runtime.structure import leaves, rebuilder
 from sw.runtime.trace import StepStats
+from sw.runtime.watch import PartitionTime, Watch
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,12 @@ class RunOptions:
 
 @dataclass
 class RunMetadata:
-    """Filled by a run: when each partition ran, the keys that crossed devices, the fallbacks; with
-    `FULL_TRACE` also `step_stats`, every op and every transfer."""
+    """Filled by a run: when each partition ran, the devices that it was requested of, the keys that
+    crossed devices, the fallbacks; with `FULL_TRACE` also `step_stats`, every op and every
+    transfer."""
 
     partitions: list[PartitionTime] = field(default_factory=list)
+    requests: tuple[str, ...] = ()
     transfers: tuple[str, ...] = ()
     fallback: tuple[Fallback, ...] = ()
     step_stats: StepStats = field(default_factory=StepStats)
@@ -99,6 +103,7 @@ class Session:
         self.dump: Dump | None = None
         self._plans: dict[Any, _Prepared] = {}
         self._lock = threading.Lock()
+        self._helpers = ThreadPoolExecutor(len(self.devices.names), "session")
         self._closed = False
 
     # --- running ------------------------------------------------------------------------------
@@ -133,8 +138,9 @@ class Session:
             watch = self._watch(options or RunOptions(), run_metadata is not None)
         results = prepared.executor.run(feeds, watch)
         if run_metadata is not None and watch is not None:
-            run_metadata.partitions = watch.times or []
+            run_metadata.partitions = sorted(watch.times or [], key=lambda p: p.start)
             run_metadata.step_stats = watch.stats or StepStats()
+            run_metadata.requests = tuple(watch.requests)
             run_metadata.transfers = prepared.executor.plan.transfers
             run_metadata.fallback = prepared.executor.plan.fallback
         if prepared.build is None:
@@ -170,7 +176,7 @@ class Session:
             single = not isinstance(fetches, (list, tuple, Mapping))
             single = single and not hasattr(fetches, "fetch_parts")
             prepared = _Prepared(
-                Executor(plan, executables, self.config.compress_transfers),
+                Executor(plan, executables, self.config.compress_transfers, self._helpers),
                 feeds,
                 tuple(place[e] if isinstance(e, Tensor) else None for e in elements),
                 None if single else rebuilder(_skeleton(fetches)),
@@ -204,7 +210,9 @@ class Session:
         def run(unit: Unit, values: Sequence[Any]) -> Sequence[Any]:
             plan = compile_unit(unit, self.devices)
             executables = [self.devices.get(p.device).compile(p) for p in plan.partitions]
-            return Executor(plan, executables, self.config.compress_transfers).run(values)
+            return Executor(plan, executables, self.config.compress_transfers, self._helpers).run(
+                values
+            )
 
         given = [resolve(self.graph, key) for key in feeds]
         wanted = [self._element(item) for item in leaves(fetches)]
@@ -257,6 +265,7 @@ class Session:
             if self._owns_container:
                 self.container.cancel("its session is closed")
             self._plans.clear()
+            self._helpers.shutdown(wait=False, cancel_futures=True)
             self.devices.close()
 
     def __enter__(self) -> Session:

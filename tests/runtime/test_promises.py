@@ -1,7 +1,5 @@
 """What the papers on TensorFlow promise, where no test elsewhere shows it."""
 
-import threading
-import time
 from typing import Any
 
 import numpy as np
@@ -120,28 +118,6 @@ def test_common_subexpressions_go_and_stateful_ops_stay() -> None:
         plan = compile_unit(Unit(st.get_default_graph(), (x,), (y,)), session.devices)
     kinds = [op.type for p in plan.partitions for op in p.graph.get_operations()]
     assert kinds.count("exp") == 1 and kinds.count("random_standard_uniform") == 2
-
-
-def test_a_hundred_blocked_dequeues() -> None:
-    """Runs that wait on an empty queue from a hundred threads: the runtime adds no thread to them,
-    and each gets one element in the end."""
-    queue = st.FIFOQueue(200, st.int32, [()])
-    element = queue.dequeue()
-    value = st.placeholder(st.int32, [None])
-    put = queue.enqueue_many(value)
-    got: list[int] = []
-    with st.Session() as session:
-        run = session.make_callable(element)
-        before = threading.active_count()
-        threads = [threading.Thread(target=lambda: got.append(int(run()))) for _ in range(100)]
-        for thread in threads:
-            thread.start()
-        time.sleep(0.2)
-        assert threading.active_count() == before + 100 and not got
-        session.run(put, {value: np.arange(100)})
-        for thread in threads:
-            thread.join(10)
-    assert sorted(got) == list(range(100))
 
 
 def test_sharded_embedding_costs_what_its_ids_cost() -> None:

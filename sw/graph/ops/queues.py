@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from sw.graph.registry import NOT_DIFFERENTIABLE, REQUIRED, TensorType
 from sw.graph.shapes import SCALAR, Shape
 from sw.graph.state import OpState
 from sw.graph.tensor import Tensor
+from sw.graph.waiting import Done, Waiting, blocking
 
 
 def _queue(
@@ -56,29 +58,42 @@ def _several(values: Any) -> Any:
     return tuple(values) if len(values) != 1 else values[0]
 
 
-def _enqueue(xp: Any, state: OpState, handle: str, *components: Any) -> Any:
-    _found(state, handle).enqueue([tuple(np.array(c) for c in components)])
-    return ()
+def _enqueue(state: OpState, done: Done, handle: str, *components: Any) -> Waiting:
+    element = tuple(np.array(c) for c in components)
+    return _found(state, handle).begin_enqueue([element], done)
 
 
-def _enqueue_many(xp: Any, state: OpState, handle: str, *components: Any) -> Any:
+def _enqueue_many(state: OpState, done: Done, handle: str, *components: Any) -> Waiting:
     rows = zip(*(np.array(c) for c in components), strict=True)
-    _found(state, handle).enqueue([tuple(np.asarray(v) for v in row) for row in rows])
-    return ()
+    elements = [tuple(np.asarray(v) for v in row) for row in rows]
+    return _found(state, handle).begin_enqueue(elements, done)
 
 
-def _dequeue(xp: Any, state: OpState, handle: str) -> Any:
-    return _several(_found(state, handle).dequeue(1)[0])
+def _then(done: Done, make: Callable[[Any], Any]) -> Done:
+    """`done` with what `make` makes of the outputs."""
+
+    def after(outputs: Any, error: BaseException | None) -> None:
+        if error is None:
+            try:
+                outputs = make(outputs)
+            except InvalidArgumentError as found:
+                outputs, error = None, found
+        done(outputs, error)
+
+    return after
 
 
-def _dequeue_many(xp: Any, state: OpState, handle: str, count: Any, up_to: bool) -> Any:
+def _dequeue(state: OpState, done: Done, handle: str) -> Waiting:
     queue = _found(state, handle)
-    if int(count) < 0:
+    return queue.begin_dequeue(1, False, _then(done, lambda taken: _several(taken[0])))
+
+
+def _dequeue_many(state: OpState, done: Done, handle: str, count: Any, up_to: bool) -> Waiting:
+    queue = _found(state, handle)
+    if int(count) < 1:
         raise InvalidArgumentError(f"dequeue_many of {int(count)} elements")
-    elements = queue.dequeue(int(count), up_to)
-    if not elements:
-        raise InvalidArgumentError("dequeue_many of 0 elements")
-    return _several(queue.batch(elements))
+    end = _then(done, lambda taken: _several(queue.batch(taken)))
+    return queue.begin_dequeue(int(count), up_to, end)
 
 
 def _close(xp: Any, state: OpState, handle: str, cancel_pending: bool) -> Any:
@@ -87,7 +102,7 @@ def _close(xp: Any, state: OpState, handle: str, cancel_pending: bool) -> Any:
 
 
 def _attrs(handle: Tensor) -> Any:
-    if handle.dtype is not resource or handle.op.type != "queue":
+    if handle.dtype is not resource or handle.op.attrs.get("dtypes") is None:
         raise InvalidArgumentError(f"{handle.name!r} is not a queue")
     return handle.op.attrs
 
@@ -135,14 +150,28 @@ def _register(name: str, kernel: Any, infer: Any, doc: str, **attrs: Any) -> Non
     )
 
 
+def _register_waiting(name: str, begin: Any, infer: Any, doc: str, **attrs: Any) -> None:
+    register_op(
+        name,
+        kernel=blocking(begin),
+        begin=begin,
+        infer=infer,
+        gradient=NOT_DIFFERENTIABLE,
+        attrs=attrs,
+        stateful=True,
+        host_only=True,
+        doc=doc,
+    )
+
+
 _register("queue", _queue, lambda inputs, **attrs: TensorType(resource, SCALAR), "A queue.",
           kind=REQUIRED, capacity=-1, dtypes=REQUIRED, shapes=None, least=0, seeds=(None, None),
           shared_name=REQUIRED)  # fmt: skip
-_register("queue_enqueue", _enqueue, _in_type(False), "Adds one element, waiting for room.")
-_register("queue_enqueue_many", _enqueue_many, _in_type(True), "Adds the rows, one by one.")
-_register("queue_dequeue", _dequeue, lambda inputs: _component_types(inputs[0], ()),
+_register_waiting("queue_enqueue", _enqueue, _in_type(False), "Adds one element, waiting for room.")
+_register_waiting("queue_enqueue_many", _enqueue_many, _in_type(True), "Adds the rows, one by one.")
+_register_waiting("queue_dequeue", _dequeue, lambda inputs: _component_types(inputs[0], ()),
           "Takes one element, waiting for it.")  # fmt: skip
-_register("queue_dequeue_many", _dequeue_many, _many_type,
+_register_waiting("queue_dequeue_many", _dequeue_many, _many_type,
           "Takes inputs[1] elements as one batch (`up_to`: fewer when it is closed).",
           up_to=False)  # fmt: skip
 _register("queue_close", _close, lambda inputs, cancel_pending: [],

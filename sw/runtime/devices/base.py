@@ -21,6 +21,11 @@ class Executable(Protocol):
     def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
         """One NumPy array per `partition.inputs`, in that order, to one per `partition.outputs`.
 
+        Ask for each input once, when it is needed: it is held elsewhere until then.
+
+        One that can do so also has `send(inputs, send, note)`, which calls `send(place, value)` as
+        soon as it has an output, and returns the last ones as such pairs.
+
         Inputs are immutable; the same array object in a later run holds the same value.
         """
 

@@ -125,6 +125,7 @@ class TpuExecutable:
         return self._run(inputs, note)
 
     def _run(self, inputs: Sequence[Any], note: Note | None) -> Sequence[Any]:
+        inputs = list(inputs)
         lowered = self._lower(tuple(np.shape(value) for value in inputs))
         values: dict[str, Any] = dict(lowered.constants)
         for name, value in zip(self.sources, inputs, strict=True):
