@@ -521,6 +521,7 @@ from sw.graph.ops.variables import (
     trainable_variables,
     variables_initializer,
 )
+from sw.graph.ops.volume_patches import extract_volume_patches
 from sw.graph.partitioned import (
     PartitionedVariable,
     fixed_size_partitioner,
@@ -631,7 +632,7 @@ contrib = SimpleNamespace(
         one_hot_encoding=_contrib_layers.one_hot_encoding,
         relu=_contrib_layers.relu,
         repeat=_contrib_layers.repeat,
-        safe_embedding_lookup_sparse=_contrib_layers.safe_embedding_lookup_sparse,
+        safe_embedding_lookup_sparse=nn.safe_embedding_lookup_sparse,
         separable_convolution2d=_contrib_layers.separable_convolution2d,
         stack=_contrib_layers.stack,
         unit_norm=_contrib_layers.unit_norm,

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from sw.graph.build import apply, graph_of
-from sw.graph.errors import InvalidArgumentError
+from sw.graph.errors import DTypeError, InvalidArgumentError
 from sw.graph.graph import Graph, GraphKeys, get_default_graph
 from sw.graph.ops import loss as nn_loss
+from sw.graph.ops.arithmetic import cast
 from sw.graph.ops.helpers import shape_of
 from sw.graph.tensor import Tensor
 
@@ -302,3 +303,28 @@ def sparse_softmax_cross_entropy(
             y = apply("squeeze", y, axis=(-1,))
         value = nn_loss.sparse_softmax_cross_entropy_with_logits(labels=y, logits=z)
         return compute_weighted_loss(value, weights, None, loss_collection, reduction)
+
+
+def compute_average_loss(
+    per_example_loss: Any, sample_weight: Any = None, global_batch_size: Any = None
+) -> Tensor:
+    """The sum of the (weighted) losses divided by the number of examples, or by
+    `global_batch_size` when this is a part of a larger batch."""
+    graph = graph_of((per_example_loss, sample_weight))
+    with graph.name_scope("compute_average_loss"):
+        losses = graph.convert(per_example_loss)
+        if not losses.dtype.is_floating:
+            raise DTypeError(f"losses are floating-point numbers, not {losses.dtype}")
+        if sample_weight is not None:
+            losses = losses * graph.convert(sample_weight, losses.dtype)
+        size: Any = apply("shape", losses)[0] if global_batch_size is None else global_batch_size
+        count = cast(graph.convert(size), losses.dtype)
+        out: Tensor = apply("reduce_sum", losses, axis=None, keepdims=False) / count
+        return out
+
+
+def scale_regularization_loss(regularization_loss: Any) -> Tensor:
+    """The sum of the penalties: there is one replica of the variables, by which TensorFlow would
+    divide."""
+    out: Tensor = apply("reduce_sum", regularization_loss, axis=None, keepdims=False)
+    return out

@@ -43,6 +43,8 @@ NETWORK_CASES: dict[str, list[Any]] = {
     "dilation2d": [([apart(1, 4, 5, 2), apart(2, 2, 2) * 0.013], DILATION)],
     "extract_image_patches": [([normal(1, 5, 4, 2)], PATCHES)],
     "extract_image_patches_grad": [([normal(1, 5, 2, 12), ints(1, 5, 4, 2)], PATCHES)],
+    "extract_volume_patches": [([normal(1, 4, 3, 3, 2)], POOL3)],
+    "extract_volume_patches_grad": [([normal(1, 2, 3, 3, 8), ints(1, 4, 3, 3, 2)], POOL3)],
     "fractional_pool": [
         ([apart(1, 5, 4, 2), np.asarray([0, 2, 3, 5]), np.asarray([0, 1, 4])],
          {"how": how, "overlapping": overlapping})

@@ -81,6 +81,17 @@ def patches(r: Draw, name: str) -> Any:
             ints((batch, *inner, depth))], attrs  # fmt: skip
 
 
+@draws("extract_volume_patches", "extract_volume_patches_grad")
+def volume_patches(r: Draw, name: str) -> Any:
+    inner, kernel, outer, attrs = windows(r, 3)
+    attrs = {"ksize": kernel, "strides": attrs["strides"], "padding": attrs["padding"]}
+    batch, depth = r.sizes(2, 1, 2)
+    if name == "extract_volume_patches":
+        return [r.normal(batch, *inner, depth)], attrs
+    flat = r.normal(batch, *outer, depth * int(np.prod(kernel)))
+    return [flat, ints((batch, *inner, depth))], attrs
+
+
 @draws("fractional_pool")
 def fractional(r: Draw, name: str) -> Any:
     h, w = r.sizes(2, 2, 5)

@@ -130,3 +130,52 @@ def test_beam_decoder_finds_what_the_greedy_one_misses() -> None:
     (beam,), score = run(lambda: st.nn.ctc_beam_search_decoder(p, [2]))
     assert greedy.values.size == 0 and beam.values.tolist() == [0]
     assert np.exp(score[0, 0]) == pytest.approx(0.64, rel=1e-6)
+
+
+@pytest.mark.parametrize("blank", [C - 1, 0, 1, -1])
+def test_loss_with_a_blank_anywhere(blank: int) -> None:
+    """Dense and sparse labels; the classes of the logits moved so that the blank is `blank`."""
+    at = blank % C
+    moved = np.insert(LOGITS[..., :-1], at, LOGITS[..., -1], -1)
+    rows = [[v + (v >= at) for v in row] for row in ROWS]
+    dense = np.asarray([row + [9] * (2 - len(row)) for row in rows], np.int32)
+    sizes = [len(row) for row in rows]
+    found = run(
+        lambda: [
+            st.nn.ctc_loss_v2(dense, moved, sizes, LENGTHS, blank_index=blank),
+            st.nn.ctc_loss_v2(labels(rows), moved.transpose(1, 0, 2), None, LENGTHS, False,
+                              blank_index=blank),
+        ]
+    )  # fmt: skip
+    want = run(lambda: st.nn.ctc_loss(labels(ROWS), LOGITS, LENGTHS))
+    for got in found:
+        np.testing.assert_allclose(got, want)
+    with pytest.raises(st.errors.InvalidArgumentError, match="blank_index"):
+        st.nn.ctc_loss_v2(labels(rows), moved, None, LENGTHS)
+
+
+def test_beam_decoder_keeps_equal_neighbours() -> None:
+    """Which the first version merges by default."""
+    p = np.full((3, 1, 2), -5.0)
+    p[[0, 2], 0, 0], p[1, 0, 1] = 5.0, 5.0  # label, blank, label
+    (kept,), score = run(lambda: st.nn.ctc_beam_search_decoder_v2(p, [3]))
+    (merged,), same = run(lambda: st.nn.ctc_beam_search_decoder(p, [3]))
+    assert kept.values.tolist() == [0, 0] and merged.values.tolist() == [0]
+    np.testing.assert_array_equal(score, same)
+
+
+def test_sequences_made_smaller() -> None:
+    """Equal neighbours within the length made one; a row's different labels and their places."""
+    rows = np.int32([[1, 1, 2, 2, 1], [0, 0, 0, 3, 3], [4, 5, 6, 7, 8]])
+    lengths = np.int64([5, 3, 2])
+    got, size = run(lambda: st.nn.collapse_repeated(rows, lengths))
+    want = [[k for k, _ in itertools.groupby(r[:n])] for r, n in zip(rows, lengths, strict=True)]
+    assert size.tolist() == [len(w) for w in want]
+    assert got.tolist() == [w + [0] * (3 - len(w)) for w in want]
+    unique, index = run(lambda: st.nn.ctc_unique_labels(rows))
+    for row, values, at in zip(rows, unique, index, strict=True):
+        order = list(dict.fromkeys(row.tolist()))
+        assert values.tolist() == order + [0] * (5 - len(order))
+        np.testing.assert_array_equal(values[at], row)
+    with pytest.raises(st.errors.ShapeError, match="labels"):
+        st.nn.collapse_repeated(rows[0], lengths)

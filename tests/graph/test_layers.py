@@ -68,6 +68,88 @@ def test_convolutional_layers(padding: str) -> None:
             np.testing.assert_allclose(got, want, rtol=1e-5)
 
 
+CUBE = RNG.standard_normal((2, 5, 6, 4, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_layers_of_volumes_and_separable_lines(padding: str) -> None:
+    """Equal to the functions of `st.nn` with the layer's variables, as classes and functions."""
+    conv = st.layers.Conv3D(4, (3, 2, 1), 2, padding, name="conv")
+    up = st.layers.Conv3DTranspose(4, 3, 2, padding, name="up")
+    line = st.layers.SeparableConv1D(
+        4, 3, 2, padding, depth_multiplier=2, pointwise_initializer=st.ones_initializer(), name="s"
+    )
+    flat = CUBE[:, 0, 0]
+    outs = [conv(CUBE), up(CUBE), line(flat)]
+    functions = [
+        st.layers.conv3d(CUBE, 4, (3, 2, 1), 2, padding, name="conv", reuse=True),
+        st.layers.conv3d_transpose(CUBE, 4, 3, 2, padding, name="up", reuse=True),
+        st.layers.separable_conv1d(
+            flat, 4, 3, 2, padding, depth_multiplier=2, name="s", reuse=True
+        ),
+    ]
+    size = [10, 12, 8] if padding == "same" else [11, 13, 9]
+    assert outs[1].shape.as_list() == [2, *size, 4]
+    assert [v.name for v in line.variables] == [
+        "s/depthwise_kernel:0", "s/pointwise_kernel:0", "s/bias:0",
+    ]  # fmt: skip
+    deep = st.reshape(line.depthwise, [1, 3, 3, 2])
+    middle = st.nn.depthwise_conv2d(flat[:, None], deep, [1, 2, 2, 1], padding.upper())
+    wants = [
+        st.nn.conv3d(CUBE, conv.kernel, 2, padding.upper()),
+        st.nn.conv3d_transpose(CUBE, up.kernel, [2, *size, 4], 2, padding.upper()),
+        st.reduce_sum(middle, -1, keepdims=True)[:, 0] * np.ones(4, np.float32),
+    ]
+    with started() as session:
+        for got, again, want in session.run(list(zip(outs, functions, wants, strict=True))):
+            np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+            np.testing.assert_array_equal(got, again)
+
+
+def windows(x: Any, size: int, step: int) -> Any:
+    """All whole windows over the spatial axes of [N, ..., C], their elements in the last axis."""
+    spatial = tuple(range(1, x.ndim - 1))
+    views = np.lib.stride_tricks.sliding_window_view(x, [size] * len(spatial), spatial)
+    views = views[(slice(None), *[slice(None, None, step)] * len(spatial))]
+    return views.reshape(*views.shape[: x.ndim], -1)
+
+
+@pytest.mark.parametrize("kind", ["Max", "Average"])
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_pooling_layers(kind: str, axes: int) -> None:
+    """Classes and functions over one to three axes, against all windows by NumPy."""
+    x = CUBE[(slice(None), *[0] * (3 - axes))]
+    layer = getattr(st.layers, f"{kind}Pooling{axes}D")(3, 2, name="pool")
+    function = getattr(st.layers, f"{kind.lower()}_pooling{axes}d")
+    reduce = np.max if kind == "Max" else np.mean
+    want = reduce(windows(x, 3, 2), -1)
+    with started() as session:
+        for got in session.run([layer(x), function(x, [3] * axes, [2] * axes)]):
+            np.testing.assert_allclose(got, want, atol=1e-6)
+        same = session.run(function(x, 1, 2, "same"))
+        np.testing.assert_array_equal(same, x[(slice(None), *[slice(None, None, 2)] * axes)])
+    assert not layer.variables
+    with pytest.raises(st.errors.InvalidArgumentError, match="full"):
+        function(x, 3, 2, "full")
+    with pytest.raises(st.errors.InvalidArgumentError, match="channels_first"):
+        function(x, 3, 2, data_format="channels_first")
+
+
+def test_averaged_losses() -> None:
+    """Over the examples, over a larger batch, with weights; penalties add up."""
+    losses, weights = X[:, 0], np.float32([1, 0, 2, 1, 1])
+    outs = [
+        st.nn.compute_average_loss(losses),
+        st.nn.compute_average_loss(losses, weights, 20),
+        st.nn.scale_regularization_loss([1.5, 2.0]),
+    ]
+    with st.Session() as session:
+        got = session.run(outs)
+    np.testing.assert_allclose(got, [losses.mean(), losses @ weights / 20, 3.5], rtol=1e-6)
+    with pytest.raises(st.errors.DTypeError, match="int32"):
+        st.nn.compute_average_loss([1, 2])
+
+
 def test_transposed_convolution_is_the_transpose() -> None:
     """<conv(x), y> = <x, conv_transpose(y)>."""
     w = RNG.standard_normal((3, 3, 3, 4))

@@ -15,12 +15,9 @@ from sw.graph.layers import dropout as layers_dropout
 from sw.graph.layers import flatten as layers_flatten
 from sw.graph.ops.conv import conv2d as nn_conv2d
 from sw.graph.ops.conv_variants import conv2d_transpose, separable_conv2d
-from sw.graph.ops.embedding import embedding_lookup_sparse
 from sw.graph.ops.indexing import one_hot
 from sw.graph.ops.nn import moments
 from sw.graph.ops.pool import avg_pool, max_pool
-from sw.graph.ops.sparse import sparse_fill_empty_rows, sparse_retain
-from sw.graph.sparse_tensor import SparseTensor
 from sw.graph.tensor import Tensor
 from sw.graph.variable_scope import get_variable, variable_scope
 
@@ -333,32 +330,4 @@ def unit_norm(inputs: Any, dim: int, epsilon: float = 1e-7, scope: Any = None) -
     x = graph_of((inputs,)).convert(inputs)
     squares = apply("reduce_sum", apply("square", x), axis=(dim,), keepdims=True)
     out: Tensor = x / apply("sqrt", squares + epsilon)
-    return out
-
-
-def safe_embedding_lookup_sparse(
-    embedding_weights: Any,
-    sparse_ids: Any,
-    sparse_weights: Any = None,
-    combiner: str = "mean",
-    default_id: int | None = None,
-    name: str | None = None,
-    partition_strategy: str = "div",
-) -> Tensor:
-    """`embedding_lookup_sparse` that leaves out ids below 0 and weights not above 0; a row without
-    any gives zeros (or the row `default_id`)."""
-    ids = SparseTensor.from_value(sparse_ids)
-    good = apply("greater_equal", ids.values, np.asarray(0, ids.dtype.numpy))
-    weights = None if sparse_weights is None else SparseTensor.from_value(sparse_weights)
-    if weights is not None:
-        good = apply("logical_and", good, apply("greater", weights.values, 0.0))
-        weights, _ = sparse_fill_empty_rows(sparse_retain(weights, good), 1.0)
-    kept, empty = sparse_fill_empty_rows(sparse_retain(ids, good), default_id or 0)
-    found = embedding_lookup_sparse(
-        embedding_weights, kept, weights, partition_strategy, name, combiner
-    )
-    if default_id is not None:
-        return found
-    rows = apply("expand_dims", empty, axis=1)
-    out: Tensor = apply("where", rows, apply("zeros_like", found), found)
     return out

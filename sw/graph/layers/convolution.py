@@ -1,4 +1,4 @@
-"""Convolutional layers over [N, H, W, C] and [N, W, C]."""
+"""Convolutional layers over one to three spatial axes, channels last."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from sw.graph.build import apply
 from sw.graph.errors import InvalidArgumentError
 from sw.graph.initializers import Zeros
 from sw.graph.layers.base import Activation, Layer, known
-from sw.graph.ops.conv_variants import conv2d_transpose as nn_transpose
-from sw.graph.ops.conv_variants import convolution
+from sw.graph.ops.conv_variants import conv_transpose, convolution
 from sw.graph.ops.conv_variants import separable_conv2d as nn_separable
 from sw.graph.shapes import Shape
 from sw.graph.tensor import Tensor
@@ -86,78 +85,114 @@ class Conv2D(_Convolution):
     """Convolution of [N, H, W, C] with `filters` filters of `kernel_size` (a number or a pair)."""
 
 
-class Conv2DTranspose(_Convolution):
-    """The transpose of `Conv2D`: [N, H, W, C] to [N, about H * stride, W * stride, filters]."""
+class Conv3D(_Convolution):
+    """Convolution of [N, D, H, W, C] with `filters` filters of `kernel_size`."""
 
+    spatial = 3
+
+
+class _Transposed(_Convolution):
     def build(self, shape: Shape) -> None:
         size = [*self.kernel_size, self.filters, known(shape, -1, self)]
         self.kernel = self.add_variable("kernel", size, *self._kernel)
         self._build_bias()
 
     def call(self, inputs: Any, **options: Any) -> Tensor:
-        sizes = [known(inputs.shape, axis, self) for axis in (1, 2)]
+        sizes = [known(inputs.shape, axis, self) for axis in range(1, self.spatial + 1)]
         out = [
             n * s + (0 if self.padding == "SAME" else max(k - s, 0))
             for n, s, k in zip(sizes, self.strides, self.kernel_size, strict=True)
         ]
         batch = inputs.shape[0]
         first = apply("shape", inputs)[0] if batch is None else batch
-        result = nn_transpose(
+        result = conv_transpose(
             inputs, self.kernel, [first, *out, self.filters], self.strides, self.padding
         )
         result.set_shape([batch, *out, self.filters])
         return self._finish(result)
 
 
-class SeparableConv2D(_Convolution):
-    """A depthwise convolution, then a 1x1 one. Variables: depthwise_kernel, pointwise_kernel,
-    bias."""
+class Conv2DTranspose(_Transposed):
+    """The transpose of `Conv2D`: [N, H, W, C] to [N, about H * stride, W * stride, filters]."""
+
+
+class Conv3DTranspose(_Transposed):
+    """The transpose of `Conv3D`: [N, D, H, W, C] to [N, about D * stride, ..., filters]."""
+
+    spatial = 3
+
+
+class _Separable(_Convolution):
+    """A depthwise convolution, then one with a window of 1. Variables: depthwise_kernel,
+    pointwise_kernel, bias."""
 
     def __init__(
-        self, filters: int, kernel_size: Any, *args: Any, depth_multiplier: int = 1, **options: Any
+        self,
+        filters: int,
+        kernel_size: Any,
+        *args: Any,
+        depth_multiplier: int = 1,
+        depthwise_initializer: Any = None,
+        pointwise_initializer: Any = None,
+        depthwise_regularizer: Any = None,
+        pointwise_regularizer: Any = None,
+        **options: Any,
     ) -> None:
         super().__init__(filters, kernel_size, *args, **options)
         self.depth_multiplier = int(depth_multiplier)
+        start, penalty = self._kernel
+        self._parts = (
+            (depthwise_initializer or start, depthwise_regularizer or penalty),
+            (pointwise_initializer or start, pointwise_regularizer or penalty),
+        )
 
     def build(self, shape: Shape) -> None:
         channels, many = known(shape, -1, self), self.depth_multiplier
         size = [*self.kernel_size, channels, many]
-        self.depthwise = self.add_variable("depthwise_kernel", size, *self._kernel)
-        size = [1, 1, channels * many, self.filters]
-        self.pointwise = self.add_variable("pointwise_kernel", size, *self._kernel)
+        self.depthwise = self.add_variable("depthwise_kernel", size, *self._parts[0])
+        size = [*[1] * self.spatial, channels * many, self.filters]
+        self.pointwise = self.add_variable("pointwise_kernel", size, *self._parts[1])
         self._build_bias()
 
     def call(self, inputs: Any, **options: Any) -> Tensor:
-        return self._finish(
-            nn_separable(
-                inputs, self.depthwise, self.pointwise, self.strides, self.padding, self.dilation
-            )
-        )
+        deep: Any = self.depthwise
+        point: Any = self.pointwise
+        steps, rates = self.strides, self.dilation
+        if self.spatial == 1:
+            inputs = apply("expand_dims", inputs, axis=1)
+            deep, point = (apply("expand_dims", k, axis=0) for k in (deep, point))
+            # both strides alike: along the axis of one row it makes no difference
+            steps, rates = steps * 2, [1, *rates]
+        out = nn_separable(inputs, deep, point, steps, self.padding, rates)
+        return self._finish(apply("squeeze", out, axis=(1,)) if self.spatial == 1 else out)
 
 
-def conv1d(inputs: Any, filters: int, kernel_size: Any, *args: Any, **options: Any) -> Tensor:
-    """`Conv1D(filters, kernel_size, ...)(inputs)`."""
-    out: Tensor = Conv1D(filters, kernel_size, *args, **options)(inputs)
-    return out
+class SeparableConv1D(_Separable):
+    """A depthwise convolution of [N, W, C], then one with a window of 1. Variables:
+    depthwise_kernel, pointwise_kernel, bias."""
+
+    spatial = 1
 
 
-def conv2d(inputs: Any, filters: int, kernel_size: Any, *args: Any, **options: Any) -> Tensor:
-    """`Conv2D(filters, kernel_size, ...)(inputs)`."""
-    out: Tensor = Conv2D(filters, kernel_size, *args, **options)(inputs)
-    return out
+class SeparableConv2D(_Separable):
+    """A depthwise convolution of [N, H, W, C], then one with a window of 1. Variables:
+    depthwise_kernel, pointwise_kernel, bias."""
 
 
-def conv2d_transpose(
-    inputs: Any, filters: int, kernel_size: Any, *args: Any, **options: Any
-) -> Tensor:
-    """`Conv2DTranspose(filters, kernel_size, ...)(inputs)`."""
-    out: Tensor = Conv2DTranspose(filters, kernel_size, *args, **options)(inputs)
-    return out
+def _function(cls: type[_Convolution], title: str) -> Any:
+    def function(inputs: Any, filters: int, kernel_size: Any, *args: Any, **options: Any) -> Tensor:
+        out: Tensor = cls(filters, kernel_size, *args, **options)(inputs)
+        return out
+
+    function.__name__ = function.__qualname__ = title
+    function.__doc__ = f"`{cls.__name__}(filters, kernel_size, ...)(inputs)`."
+    return function
 
 
-def separable_conv2d(
-    inputs: Any, filters: int, kernel_size: Any, *args: Any, **options: Any
-) -> Tensor:
-    """`SeparableConv2D(filters, kernel_size, ...)(inputs)`."""
-    out: Tensor = SeparableConv2D(filters, kernel_size, *args, **options)(inputs)
-    return out
+conv1d = _function(Conv1D, "conv1d")
+conv2d = _function(Conv2D, "conv2d")
+conv3d = _function(Conv3D, "conv3d")
+conv2d_transpose = _function(Conv2DTranspose, "conv2d_transpose")
+conv3d_transpose = _function(Conv3DTranspose, "conv3d_transpose")
+separable_conv1d = _function(SeparableConv1D, "separable_conv1d")
+separable_conv2d = _function(SeparableConv2D, "separable_conv2d")

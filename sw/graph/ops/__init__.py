@@ -16,6 +16,7 @@ from sw.graph.ops import (
     counting,
     creation,
     ctc,
+    ctc_variants,
     cumulative,
     diagonals,
     differentiation,
@@ -63,6 +64,7 @@ from sw.graph.ops import (
     training,
     transfer,
     variables,
+    volume_patches,
     volumes,
 )
 
@@ -82,6 +84,7 @@ __all__ = [
     "counting",
     "creation",
     "ctc",
+    "ctc_variants",
     "cumulative",
     "diagonals",
     "differentiation",
@@ -129,5 +132,6 @@ __all__ = [
     "training",
     "transfer",
     "variables",
+    "volume_patches",
     "volumes",
 ]

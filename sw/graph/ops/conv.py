@@ -178,7 +178,8 @@ _register("conv2d", False, _conv, _conv_input, _conv_filter)
 _register("depthwise_conv2d", True, _depthwise, _depthwise_input, _depthwise_filter)
 
 
-def _geometry(strides: Any, padding: Any, dilations: Any, data_format: str) -> dict[str, Any]:
+def geometry(strides: Any, padding: Any, dilations: Any, data_format: str) -> dict[str, Any]:
+    """The attributes of a convolution; raises `InvalidArgumentError` naming what is wrong."""
     if data_format != "NHWC":
         raise InvalidArgumentError(f"data_format {data_format!r}: only NHWC is supported")
     return {
@@ -203,7 +204,7 @@ def conv2d(
     `strides`, `dilations`: `[1, h, w, 1]` (or `[h, w]`, or one number); `padding`: "SAME", "VALID"
     or explicit pairs. Result [N, OH, OW, O]. Raises `ShapeError` for shapes that do not fit.
     """
-    attrs = _geometry(strides, padding, dilations, data_format)
+    attrs = geometry(strides, padding, dilations, data_format)
     out: Tensor = apply("conv2d", input, filter, name=name or "Conv2D", **attrs)
     return out
 
@@ -218,6 +219,6 @@ def depthwise_conv2d(
     data_format: str = "NHWC",
 ) -> Tensor:
     """Each channel convolved by its own filters: `filter` [KH, KW, C, M], result C*M channels."""
-    attrs = _geometry(strides, padding, 1 if rate is None else rate, data_format)
+    attrs = geometry(strides, padding, 1 if rate is None else rate, data_format)
     out: Tensor = apply("depthwise_conv2d", input, filter, name=name or "depthwise", **attrs)
     return out

@@ -9,6 +9,7 @@ import numpy as np
 from sw.graph.build import apply, graph_of
 from sw.graph.errors import InvalidArgumentError
 from sw.graph.ops.clip import clip_by_norm
+from sw.graph.ops.sparse import sparse_fill_empty_rows, sparse_retain
 from sw.graph.partitioned import PartitionedVariable
 from sw.graph.sparse_tensor import SparseTensor
 from sw.graph.tensor import Operators, Tensor
@@ -108,3 +109,32 @@ def embedding_lookup_sparse(
         divisor = apply("segment_reduce", power, segments, how="sum")
         out: Tensor = total / (apply("sqrt", divisor) if combiner == "sqrtn" else divisor)
         return out
+
+
+def safe_embedding_lookup_sparse(
+    embedding_weights: Any,
+    sparse_ids: Any,
+    sparse_weights: Any = None,
+    combiner: str = "mean",
+    default_id: int | None = None,
+    name: str | None = None,
+    partition_strategy: str = "div",
+    max_norm: Any = None,
+) -> Tensor:
+    """`embedding_lookup_sparse` that leaves out ids below 0 and weights not above 0; a row without
+    any gives zeros (or the row `default_id`)."""
+    ids = SparseTensor.from_value(sparse_ids)
+    good = apply("greater_equal", ids.values, np.asarray(0, ids.dtype.numpy))
+    weights = None if sparse_weights is None else SparseTensor.from_value(sparse_weights)
+    if weights is not None:
+        good = apply("logical_and", good, apply("greater", weights.values, 0.0))
+        weights, _ = sparse_fill_empty_rows(sparse_retain(weights, good), 1.0)
+    kept, empty = sparse_fill_empty_rows(sparse_retain(ids, good), default_id or 0)
+    found = embedding_lookup_sparse(
+        embedding_weights, kept, weights, partition_strategy, name, combiner, max_norm
+    )
+    if default_id is not None:
+        return found
+    rows = apply("expand_dims", empty, axis=1)
+    out: Tensor = apply("where", rows, apply("zeros_like", found), found)
+    return out

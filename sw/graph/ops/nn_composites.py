@@ -8,6 +8,7 @@ import numpy as np
 
 from sw.graph.build import apply, graph_of
 from sw.graph.dtypes import as_dtype
+from sw.graph.errors import InvalidArgumentError
 from sw.graph.tensor import Tensor
 
 
@@ -145,6 +146,60 @@ def batch_norm_with_global_normalization(
         factor = factor * gamma if scale_after_normalization else factor
         out: Tensor = (t - m) * factor + beta
         return out
+
+
+def fused_batch_norm(
+    x: Any,
+    scale: Any,
+    offset: Any,
+    mean: Any = None,
+    variance: Any = None,
+    epsilon: float = 0.001,
+    data_format: str = "NHWC",
+    is_training: bool = True,
+    name: str | None = None,
+    exponential_avg_factor: float = 1.0,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(images [N, H, W, C] normalised per channel, mean, variance). In training by their own
+    moments, of which the returned variance has N - 1 in place of N; with an
+    `exponential_avg_factor` f below 1 the returned moments are (1 - f) times the given ones plus f
+    times the new ones. Otherwise by the given `mean` and `variance`."""
+    if data_format != "NHWC":
+        raise InvalidArgumentError(f"data_format {data_format!r}: only NHWC is supported")
+    blending = exponential_avg_factor != 1.0
+    if (mean is None or variance is None) and (not is_training or blending):
+        raise InvalidArgumentError("fused_batch_norm needs mean and variance")
+    graph = graph_of((x, scale, offset))
+    with graph.name_scope(name or "FusedBatchNorm"):
+        images = graph.convert(x)
+        wide = as_dtype("float32") if images.dtype.size == 2 else images.dtype
+        values = images if images.dtype is wide else apply("cast", images, dtype=wide)
+        low = max(epsilon, 1.001e-5)  # TensorFlow's least
+        if not is_training:
+            known = graph.convert(mean, wide), graph.convert(variance, wide)
+            out = _normalised(values, *known, scale, offset, low)
+            return _as(out, images), *known
+        axes: dict[str, Any] = {"axis": (0, 1, 2), "keepdims": False}
+        centre = apply("reduce_mean", values, **axes)
+        spread = apply("reduce_mean", apply("square", values - centre), **axes)
+        out = _normalised(values, centre, spread, scale, offset, low)
+        count = apply("cast", apply("reduce_prod", apply("shape", images)[:3]), dtype=wide)
+        unbiased = spread * (count / apply("maximum", count - 1, 1.0))
+        if blending:
+            new = exponential_avg_factor
+            centre = (1 - new) * graph.convert(mean, wide) + new * centre
+            unbiased = (1 - new) * graph.convert(variance, wide) + new * unbiased
+        return _as(out, images), centre, unbiased
+
+
+def _normalised(x: Any, mean: Any, variance: Any, scale: Any, offset: Any, low: float) -> Tensor:
+    out: Tensor = (x - mean) * (apply("rsqrt", variance + low) * scale) + offset
+    return out
+
+
+def _as(value: Tensor, like: Tensor) -> Tensor:
+    out: Tensor = value if value.dtype is like.dtype else apply("cast", value, dtype=like.dtype)
+    return out
 
 
 def cast_to(name_: str, kind: str) -> Any:

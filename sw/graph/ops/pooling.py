@@ -1,4 +1,4 @@
-"""`st.nn.pool`: pooling over one to three spatial axes, with gaps in the window."""
+"""Pooling over one to three spatial axes, with gaps in the window, and its names by dimension."""
 
 from __future__ import annotations
 
@@ -75,3 +75,79 @@ def _dilated(x: Tensor, window: list[int], rates: list[int], kind: str, padding:
         return out
     out = apply("reduce_max", apply("stack", *taps, axis=0), axis=(0,), keepdims=False)
     return out
+
+
+def _one(kind: str, title: str) -> Any:
+    def function(
+        input: Any,
+        ksize: Any,
+        strides: Any,
+        padding: str,
+        data_format: str = "NWC",
+        name: str | None = None,
+    ) -> Tensor:
+        if data_format not in ("NWC", "NHWC"):
+            raise InvalidArgumentError(f"data_format {data_format!r}: only NWC is supported")
+        size, step = (_single(v, w) for v, w in ((ksize, "ksize"), (strides, "strides")))
+        return pool(input, [size], kind, padding, strides=[step], name=name or title)
+
+    function.__name__ = function.__qualname__ = title
+    function.__doc__ = f"`{title[:8]}` of [N, W, C]; `ksize` and `strides` are n or [1, n, 1]."
+    return function
+
+
+def _single(value: Any, what: str) -> int:
+    items = [int(v) for v in np.atleast_1d(value)]
+    if len(items) not in (1, 3) or len(items) == 3 and (items[0], items[2]) != (1, 1):
+        raise InvalidArgumentError(f"{what} {value!r} should be n or [1, n, 1]")
+    return items[len(items) // 2]
+
+
+max_pool1d, avg_pool1d = _one("MAX", "max_pool1d"), _one("AVG", "avg_pool1d")
+
+
+def _two(plain: Any, title: str) -> Any:
+    def function(
+        input: Any,
+        ksize: Any,
+        strides: Any,
+        padding: Any,
+        data_format: str = "NHWC",
+        name: str | None = None,
+    ) -> Tensor:
+        out: Tensor = plain(input, ksize, strides, padding, data_format, name)
+        return out
+
+    function.__name__ = function.__qualname__ = title
+    function.__doc__ = f"`{plain.__name__}` of images [N, H, W, C]."
+    return function
+
+
+max_pool2d, avg_pool2d = _two(max_pool, "max_pool2d"), _two(avg_pool, "avg_pool2d")
+
+
+def _by_rank(one: Any, two: Any, three: Any, title: str) -> Any:
+    def function(
+        input: Any,
+        ksize: Any,
+        strides: Any,
+        padding: str,
+        data_format: str | None = None,
+        name: str | None = None,
+    ) -> Tensor:
+        x = graph_of((input,)).convert(input)
+        if data_format not in (None, "NWC", "NHWC", "NDHWC"):
+            raise InvalidArgumentError(f"data_format {data_format!r}: channels come last here")
+        if x.shape.rank not in (3, 4, 5):
+            raise ShapeError(f"{title} needs 1 to 3 spatial axes, not {x!r}")
+        chosen = {3: one, 4: two, 5: three}[x.shape.rank or 0]
+        out: Tensor = chosen(x, ksize, strides, padding, name=name)
+        return out
+
+    function.__name__ = function.__qualname__ = title
+    function.__doc__ = f"{title} of one to three spatial axes, by the rank of its input."
+    return function
+
+
+max_pool_v2 = _by_rank(max_pool1d, max_pool2d, max_pool3d, "max_pool_v2")
+avg_pool_v2 = _by_rank(avg_pool1d, avg_pool2d, avg_pool3d, "avg_pool_v2")

@@ -290,6 +290,21 @@ def conv3d_transpose(
     return out
 
 
+def conv3d_backprop_filter(
+    input: Any,
+    filter_sizes: Any,
+    out_backprop: Any,
+    strides: Any,
+    padding: str,
+    name: str | None = None,
+) -> Tensor:
+    """The gradient of `conv3d` with respect to its filter of shape `filter_sizes`."""
+    how = {"strides": triple(strides, "strides"), "padding": _padding(padding)}
+    sizes = sizes_vector(filter_sizes)
+    out: Tensor = apply("conv3d_backprop_filter", input, sizes, out_backprop, name=name, **how)
+    return out
+
+
 def _pooling(op: str, words: str) -> Any:
     def function(
         input: Any, ksize: Any, strides: Any, padding: str, name: str | None = None
