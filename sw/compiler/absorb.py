@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sw.compiler.prune import prune
 from sw.compiler.tpu.specialise import like
-from sw.compiler.tpu.support import LINEAR
+from sw.compiler.tpu.support import TRANSPOSED, WEIGHTED
 from sw.compiler.unit import Unit, rebuild
 from sw.graph.build import constant_value
 from sw.graph.graph import Graph
@@ -43,7 +43,7 @@ def _vector(tensor: Tensor, channels: int) -> NDArray[np.float64] | None:
 def _follow(linear: Operation, users: dict[Tensor, list[Operation]]) -> _Affine | None:
     """The longest chain of additions and multiplications behind a linear op with one user each;
     None if it is only a bias."""
-    if linear.type not in (*LINEAR, "depthwise_conv2d") or constant_value(linear.inputs[1]) is None:
+    if linear.type not in WEIGHTED or constant_value(linear.inputs[1]) is None:
         return None
     channels = (linear.outputs[0].shape.dims or (None,))[-1]
     if channels is None:
@@ -110,9 +110,13 @@ def absorb(unit: Unit) -> Unit:
                 factor = factor[:, None]
             if op.type == "depthwise_conv2d":
                 factor = factor.reshape(weights.shape[2:])
+            if op.type == TRANSPOSED:
+                factor = factor[:, None]
             value = (weights * factor).astype(np.float32)
             scaled = graph.convert(value, name=f"{op.name}/weights/")
-            linear[found[op]] = new = like(graph, op, op.type, (inputs[0], scaled), op.attrs)
+            linear[found[op]] = new = like(
+                graph, op, op.type, (*inputs[:1], scaled, *inputs[2:]), op.attrs
+            )
             new.control_inputs = controls
             return new
         if op not in inside:

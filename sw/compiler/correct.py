@@ -39,7 +39,9 @@ def measure_shifts(unit: Unit) -> tuple[Graph, dict[str, str]]:
             return graph.copy_op(op, inputs, controls, "")
         value = rounded_weights(op) - op.inputs[1].op.attrs["value"]
         error = graph.convert(value, name=f"{op.name}{SHIFT}/weights/")
-        moved = like(graph, op, op.type, (inputs[0], error), op.attrs, op.name + SHIFT)
+        moved = like(
+            graph, op, op.type, (*inputs[:1], error, *inputs[2:]), op.attrs, op.name + SHIFT
+        )
         rank = op.outputs[0].shape.rank or 0
         axes = {"axis": tuple(range(rank - 1)), "keepdims": False}
         mean = like(graph, op, "reduce_mean", moved.outputs, axes, op.name + SHIFT + "/mean")

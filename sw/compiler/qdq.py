@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hw.tpu import numerics
 from sw.compiler.regions import Chain, Regions, regions
 from sw.compiler.tpu.specialise import like
-from sw.compiler.tpu.support import FLOAT_SUFFIX, LINEAR, VIEWS, data_input, unsupported
+from sw.compiler.tpu.support import FLOAT_SUFFIX, LINEAR, TRANSPOSED, VIEWS, data_input, unsupported
 from sw.compiler.unit import Fallback, Unit
 from sw.graph.build import constant_value
 from sw.graph.device import parse
@@ -43,8 +43,8 @@ def not_quantised(graph: Graph) -> list[Fallback]:
 
 
 def weight_codes(op: Operation) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """int8 weights of a quantisable op, output channels last (a transposed matrix turned), with
-    their scales: one for each output channel, or for each channel of a depthwise op. Raises
+    """int8 weights of a quantisable op (a transposed matrix turned), with their scales: one for
+    each output channel, or for each channel of a depthwise op. Raises
     `InvalidArgumentError` for weights that are not finite."""
     weights = constant_value(op.inputs[1])
     assert weights is not None
@@ -66,11 +66,11 @@ def rounded_weights(op: Operation) -> NDArray[np.float32]:
 
 def _weight_axis(op: Operation) -> int:
     """The axis of the weights along which scales differ."""
-    return -2 if op.type == "depthwise_conv2d" else -1
+    return -2 if op.type in ("depthwise_conv2d", TRANSPOSED) else -1
 
 
 def _spread(op: Operation, scale: NDArray[np.float32]) -> NDArray[np.float32]:
-    return scale[:, None] if op.type == "depthwise_conv2d" else scale
+    return scale[:, None] if _weight_axis(op) == -2 else scale
 
 
 def _shared_ranges(unit: Unit, found: Regions, ranges: Ranges) -> Ranges:
@@ -205,7 +205,7 @@ class _Inserter:
 
     def _linear(self, chain: Chain) -> None:
         op = chain.linear
-        x, parameters = self._enter(op.inputs[0])
+        x, parameters = self._enter(chain.source)
         attrs = {k: v for k, v in op.attrs.items() if not k.startswith("transpose_")}
         codes, scale = weight_codes(op)
         several = op.inputs[1].shape.sizes()[3] if op.type == "depthwise_conv2d" else 1
@@ -218,7 +218,9 @@ class _Inserter:
         )
         axis = {"axis": _weight_axis(op)}
         w = self._put(op.inputs[1].op, "dequantize_linear", quantised, axis, "/dequantize")
-        self._close(op, op.type, (x, w), attrs)
+        sizes = (self.made[op.inputs[0]],) if op.type == TRANSPOSED else ()
+        inputs = (*sizes, w, x) if sizes else (x, w)
+        self._close(op, op.type, inputs, attrs)
 
     def _bias(self, op: Operation) -> Tensor:
         vector = next(tensor for tensor in op.inputs if tensor is not data_input(op))

@@ -14,8 +14,10 @@ from sw.compiler.tpu.support import (
     JOINED,
     LINEAR,
     VIEWS,
+    WEIGHTED,
     WINDOWED,
     data_input,
+    data_inputs,
     table_operands,
     unsupported,
     vector_reason,
@@ -36,6 +38,11 @@ class Chain:
     linear: Operation
     bias: Operation | None
     end: Operation
+
+    @property
+    def source(self) -> Tensor:
+        """What the linear op multiplies with its weights."""
+        return data_inputs(self.linear)[0]
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,7 @@ class _Finder:
     def __init__(self, unit: Unit) -> None:
         self.unit, self.users = unit, users_of(unit)
         self.chains = chains(unit)
-        self.held = {chain.linear.inputs[0] for chain in self.chains}
+        self.held = {chain.source for chain in self.chains}
         self.ends: dict[Operation, Operation] = {}
         self.source: dict[Tensor, Tensor] = {}
         self.mapped: set[Operation] = set()
@@ -118,14 +125,14 @@ class _Finder:
             else:
                 self._map(op)
         for chain in self.chains:
-            self._close(chain.linear.inputs[0])
+            self._close(chain.source)
         return Regions(
             self.chains, self.ends, frozenset(self.mapped), frozenset(self.held), tuple(self.closed)
         )
 
     def _vector(self, op: Operation) -> bool:
         """Whether the vector unit does an op on int8 values; what it reads is closed then."""
-        if op.type == "depthwise_conv2d" or len(set(op.inputs)) < len(op.inputs):
+        if op.type in WEIGHTED or len(set(op.inputs)) < len(op.inputs):
             return False
         if vector_reason(op) is not None:
             return False
@@ -174,14 +181,14 @@ class _Finder:
 
 
 def _quantisable(op: Operation) -> bool:
-    if op.type == "depthwise_conv2d":
-        reason = vector_reason(op)
+    if op.type in LINEAR:
+        reason = unsupported(op)
     else:
-        reason = unsupported(op) if op.type in LINEAR else "no linear op"
+        reason = vector_reason(op) if op.type in WEIGHTED else "it has no weights"
     if reason is not None:
         return False
     weights = constant_value(op.inputs[1])
-    constant_input = constant_value(op.inputs[0]) is not None
+    constant_input = constant_value(data_inputs(op)[0]) is not None
     return weights is not None and not constant_input and not op.attrs.get("transpose_a")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from sw.compiler.tpu.support import original_name
+from sw.compiler.tpu.support import TRANSPOSED, WEIGHTED, original_name
 from sw.graph.operation import Operation
 
 
@@ -39,9 +39,11 @@ def facts(op: Operation) -> LayerFacts:
 
 
 def _macs(op: Operation, result: tuple[int, ...]) -> int:
-    if op.type not in ("conv2d", "depthwise_conv2d", "matmul") or not op.inputs[1].shape.known:
+    if op.type not in WEIGHTED or not all(tensor.shape.known for tensor in op.inputs):
         return 0
     kernel = op.inputs[1].shape.sizes()
+    if op.type == TRANSPOSED:
+        return prod(op.inputs[2].shape.sizes()) * prod(kernel[:3])
     if op.type == "conv2d":
         return prod(result) * prod(kernel[:3])
     if op.type == "depthwise_conv2d":

@@ -105,6 +105,8 @@ def _exact(op, given):
         pooled = op.op_def.bind(np, op.attrs)(total.astype(np.float64)).astype(np.int64)
         return replace(first, parts=(pooled, *rest))
     codes = [value for value in given if isinstance(value, Codes)]
+    if op.type == "conv2d_backprop_input" and len(codes) == 2:
+        return _transposed(op, [int(size) for size in first], *codes[::-1])
     if op.type in ("conv2d", "depthwise_conv2d", "matmul") and len(codes) == 2:
         return _linear(op, *codes)
     if op.type in ("add", "bias_add") and isinstance(first, Exact):
@@ -162,6 +164,23 @@ def _linear(op, x, w):
         ).reshape(*taps[0].shape[:3], -1)
         scale = np.ravel(np.broadcast_to(w.scale, (1, 1, w.q.shape[2], several)))
     return Exact("linear", (total.astype(np.int64), x.scale, scale))
+
+
+def _transposed(op, sizes, x, w):
+    """Every input position adds its products where the convolution would have read them."""
+    assert w.zero == 0 and np.ndim(x.scale) == 0
+    spread = op.attrs["dilations"]
+    window = Window(w.q.shape[:2], op.attrs["strides"], spread, op.attrs["padding"])
+    (top, bottom), (left, right) = (window.pads(i, sizes[1 + i]) for i in (0, 1))
+    full = np.zeros((sizes[0], sizes[1] + top + bottom, sizes[2] + left + right, sizes[3]), "i8")
+    down, across = window.strides
+    for i, j in np.ndindex(x.q.shape[1:3]):
+        centred = x.q[:, i, j].astype(np.int64) - x.zero
+        part = np.einsum("nc,abdc->nabd", centred, w.q.astype(np.int64))
+        for a, b in np.ndindex(part.shape[1:3]):
+            full[:, i * down + a * spread[0], j * across + b * spread[1]] += part[:, a, b]
+    total = full[:, top : top + sizes[1], left : left + sizes[2]]
+    return Exact("linear", (total, x.scale, np.ravel(w.scale)))
 
 
 def replace_padding(window):

@@ -25,7 +25,7 @@ import systolica as st
 from hw.tpu import numerics
 from tests.conformance.onnx_nodes import node_tests
 
-PRODUCTS = ("Conv", "MatMul", "Gemm")
+PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
 INTEGER = ("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger")
 WITHOUT_ONNX_RUNTIME = ("test_convinteger_with_padding",)

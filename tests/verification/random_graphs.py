@@ -41,6 +41,7 @@ class RandomGraph:
         steps = [
             self._convolve, self._convolve, self._depthwise, self._pool, self._mean, self._add,
             self._add, self._concat, self._map, self._map, self._flatten, self._matmul,
+            self._transpose,
         ]  # fmt: skip
         wanted = int(rng.integers(2, 10))
         while len(self.kinds) < wanted:
@@ -133,6 +134,22 @@ class RandomGraph:
         padding = ("SAME", "VALID")[self.rng.integers(2)]
         y = st.nn.depthwise_conv2d(x, w, (1, strides[0], strides[0], 1), padding)
         size = self._scale(x) * 0.008 * 60 * np.sqrt(np.prod(kernel))
+        return self._close(self._clamp(self._bias(y, size * 20)), size)
+
+    def _transpose(self):
+        x = self._pick()
+        if x is None:
+            return None
+        kernel, strides = self.rng.integers(1, 5, 2).tolist(), self.rng.integers(1, 4, 2).tolist()
+        padding = ("SAME", "VALID")[self.rng.integers(2)]
+        sides = [
+            side * step if padding == "SAME" else (side - 1) * step + size
+            for side, step, size in zip(x.shape.dims[1:3], strides, kernel, strict=True)
+        ]
+        cout = int(self.rng.choice(DEPTHS))
+        w = self._weights(*kernel, cout, x.shape.dims[3], axis=2)
+        y = st.nn.conv2d_transpose(x, w, [x.shape.dims[0], *sides, cout], strides, padding)
+        size = self._scale(x) * 0.008 * 60 * np.sqrt(np.prod(kernel) * x.shape.dims[3])
         return self._close(self._clamp(self._bias(y, size * 20)), size)
 
     def _pool(self):

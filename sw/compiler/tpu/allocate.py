@@ -46,9 +46,10 @@ class Placement:
         }
 
     def home(self, network: Network, name: str) -> int | None:
-        """The scratchpad row at which an activation begins; None if it is not resident."""
+        """The scratchpad row at which what an activation lies in begins; None if it is not
+        resident."""
         found = self.resident.get(network.whole(name))
-        return None if found is None else found.base + network.offset_rows(name)
+        return None if found is None else found.base
 
     def occupied(self, layer: int) -> list[Gap]:
         """Rows that resident activations and the output ring of a layer hold during it."""

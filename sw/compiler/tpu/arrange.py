@@ -1,4 +1,4 @@
-"""Arrange: concatenations become addresses.
+"""Arrange: concatenations and interleavings become addresses.
 
 Channel blocks are the outermost axis of an activation on the chip and in DRAM, so that the parts
 of a concatenation can be written where they belong in the whole (`Network.parts`). Where a part
@@ -19,24 +19,26 @@ from sw.compiler.tpu.layers import (
     Concat,
     Convolution,
     Epilogue,
+    Interleave,
+    Joined,
     Layer,
     Pointwise,
     Worker,
 )
-from sw.compiler.tpu.network import Network
+from sw.compiler.tpu.network import Network, Part
 
 SPREAD = "/spread"
 """Ends the name of a concatenation with idle lanes; its own name is that of a dense copy."""
 
 
 def arrange(network: Network, array: int) -> Network:
-    """The same network without `Concat` layers, for a core with `array` lanes.
+    """The same network without `Joined` layers, for a core with `array` lanes.
 
     A source that is a network input, has another place already or is there twice is copied to its
     place. A whole with idle lanes that anything but a convolution reads is made dense by one more
     convolution, with a permutation for weights.
     """
-    if not any(isinstance(layer, Concat) for layer in network.layers):
+    if not any(isinstance(layer, Joined) for layer in network.layers):
         return network
     return _Arranger(network, array).run()
 
@@ -65,9 +67,14 @@ class _Arranger:
             if isinstance(made, Concat):
                 layers += self.copies.get(made.output, [])
                 layers += self._dense(made)
-            else:
+            elif not isinstance(made, Interleave):
                 layers.append(self._reading(made))
         parts = {self._spelt(name): self._place(name) for name in self.inside}
+        for made in self.network.layers:
+            if isinstance(made, Interleave):
+                whole = self._place(made.output)
+                for name, first in zip(made.sources, made.phases(), strict=True):
+                    parts[name] = replace(whole, first=first, step=made.steps)
         return Network(
             self.network.inputs, tuple(layers), self.network.outputs, self._activations(), parts
         )
@@ -111,13 +118,13 @@ class _Arranger:
         """The name under which what has idle lanes is found."""
         return name + SPREAD if name in self.lanes else name
 
-    def _place(self, name: str) -> tuple[str, int]:
+    def _place(self, name: str) -> Part:
         """The outermost concatenation that a part lies in, and its channel block there."""
         block = 0
         while name in self.inside:
             name, offset = self.inside[name]
             block += offset
-        return self._spelt(name), block
+        return Part(self._spelt(name), block)
 
     def _activations(self) -> tuple[Activation, ...]:
         made = []
@@ -134,7 +141,7 @@ class _Arranger:
         names = set(self.network.outputs)
         copies = (layer for made in self.copies.values() for layer in made)
         for layer in (*self.network.layers, *copies):
-            if not isinstance(layer, Concat):
+            if not isinstance(layer, Joined):
                 names.update(layer.inputs[isinstance(layer, Convolution) :])
         return names
 

@@ -32,7 +32,10 @@ def compile_network(network: Network, config: TpuConfig, *, packing: bool = True
     emitter = schedule(network, config, placement, memory)
     dense = placement.packed(network)
     ports = [
-        tuple(port(network, name, memory.buffers[name], dense=name in dense) for name in names)
+        tuple(
+            port(network, name, memory.buffers[name].base * config.array, dense=name in dense)
+            for name in names
+        )
         for names in (network.inputs, network.outputs)
     ]
     instructions = synchronise(emitter.operations, emitter.sizes, config.queue_depth)

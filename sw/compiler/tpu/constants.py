@@ -15,6 +15,7 @@ from sw.compiler.tpu.allocate import Placement
 from sw.compiler.tpu.layers import Convolution, Depthwise, Worker
 from sw.compiler.tpu.network import Network
 from sw.compiler.tpu.packing import Packing
+from sw.compiler.tpu.view import View, inside
 
 
 def pack_weights(weights: NDArray[np.int8], array: int) -> NDArray[np.uint8]:
@@ -82,7 +83,8 @@ class Memory:
     parameters: dict[str, int]
     additions: dict[str, int]
     tables: dict[str, int]
-    buffers: dict[str, int]
+    buffers: dict[str, View]
+    """Where activations lie, in rows."""
     size: int
 
 
@@ -107,8 +109,8 @@ def _constants(
 
 
 def lay_out(network: Network, config: TpuConfig, placement: Placement, stored: set[str]) -> Memory:
-    """Constants of all layers from offset 0, then a buffer for each activation in `stored`. Parts
-    of a stored whole have their buffers in it."""
+    """Constants of all layers from offset 0, then a buffer for each of the whole activations in
+    `stored`. Parts of a stored whole have their buffers in it."""
     align = max(64, config.array)
     images: list[NDArray[np.uint8]] = []
     places: dict[str, dict[str, int]] = {
@@ -122,18 +124,15 @@ def lay_out(network: Network, config: TpuConfig, placement: Placement, stored: s
             images.append(np.concatenate([data, np.zeros(size - data.size, np.uint8)]))
             end += size
     image = np.concatenate(images) if images else np.zeros(0, np.uint8)
-    buffers: dict[str, int] = {}
+    buffers: dict[str, View] = {}
     dense = placement.packed(network)
     for name in [item.name for item in network.activations if item.name in stored]:
-        if network.whole(name) in stored and network.whole(name) != name:
-            continue
-        buffers[name] = end
+        buffers[name] = inside(network, name, end // config.array)
         size = port(network, name, end, dense=name in dense).size(config.array)
         end += -(-size // align) * align
     for name in network.parts:
         if network.whole(name) in buffers:
-            offset = network.offset_rows(name) * config.array
-            buffers[name] = buffers[network.whole(name)] + offset
+            buffers[name] = inside(network, name, buffers[network.whole(name)].base)
     return Memory(image, buffers=buffers, size=end, **places)
 
 

@@ -25,46 +25,7 @@ from sw.compiler.tpu.network import Network
 from sw.compiler.tpu.packing import Packing
 from sw.compiler.tpu.synchronise import Box, Operation, Space
 from sw.compiler.tpu.tile import MOST_ROWS, Tile
-
-
-@dataclass(frozen=True)
-class View:
-    """Where positions of a tensor lie in the scratchpad.
-
-    Block c of position (b, y, x) is row `base + (c - c0)*block + (b - b0)*image + (y - y0)*row +
-    (x - x0)`.
-    """
-
-    base: int
-    block: int
-    image: int
-    row: int
-    origin: tuple[int, int, int, int] = (0, 0, 0, 0)
-
-    def at(self, c: int, b: int, y: int, x: int) -> int:
-        c0, b0, y0, x0 = self.origin
-        return (
-            self.base
-            + (c - c0) * self.block
-            + (b - b0) * self.image
-            + (y - y0) * self.row
-            + (x - x0)
-        )
-
-    def box(self, first: int, last: int, tile: Tile) -> Box:
-        """Rows of channel blocks `[first, last)` of the positions of `tile`."""
-        b, y, x = tile.sides
-        return Box(
-            Space.SCRATCHPAD,
-            self.at(first, tile.b0, tile.y0, tile.x0),
-            ((last - first, self.block), (b, self.image), (y, self.row), (x, 1)),
-        )
-
-
-def packed(base: int, block: int, tile: Tile) -> View:
-    """A view of just the positions of `tile`, from channel block `block` on."""
-    b, y, x = tile.sides
-    return View(base, b * y * x, y * x, x, (block, tile.b0, tile.y0, tile.x0))
+from sw.compiler.tpu.view import View
 
 
 @dataclass(frozen=True)
@@ -101,7 +62,7 @@ class Emitter:
     def __init__(self, network: Network, config: TpuConfig, memory: Memory) -> None:
         self.network, self.config, self.memory = network, config, memory
         self.operations: list[Operation] = []
-        self.first_buffer = min(memory.buffers.values(), default=memory.size)
+        self.first_buffer = min((view.base for view in memory.buffers.values()), default=0)
         self.sizes = {
             Space.SCRATCHPAD: config.scratchpad_rows,
             Space.ACCUMULATORS: config.accumulator_total_rows,
@@ -122,40 +83,37 @@ class Emitter:
     ) -> list[tuple[dict[str, int], Box, Box]]:
         """(fields, DRAM rows, scratchpad rows) of the transfers that move a box of a tensor."""
         n = self.config.array
-        _, height, width, _ = item.shape
-        blocks = item.blocks(n)
+        dram = self.memory.buffers[item.name]
+        start = plane * item.blocks(n) * item.positions
         b, y, x = tile.sides
-        whole_rows = x == width and view.row == width
-        whole = whole_rows and (b == 1 or (y == height and view.image == height * width))
-        start = self.memory.buffers[item.name] + plane * blocks * item.positions * n
         result = []
 
         def add(c: int, image: int, rows: int, lines: int, strides: tuple[int, int]) -> None:
-            dram, chip = strides
-            row = (c * item.shape[0] + image) * height * width + tile.y0 * width + tile.x0
-            address, base = start + row * n, view.at(c, image, tile.y0, tile.x0)
+            far, near = strides
+            row = start + dram.at(c, image, tile.y0, tile.x0)
+            base = view.at(c, image, tile.y0, tile.x0)
             fields = {
-                "address": address,
-                "dram_row_stride": n,
-                "dram_line_stride": dram * n,
+                "address": row * n,
+                "dram_row_stride": n * dram.column,
+                "dram_line_stride": n * far,
                 "rows": rows,
                 "lines": lines,
                 "row_bytes": n,
                 "base": base,
-                "row_stride": 1,
-                "line_stride": chip % isa.ROW_SPAN,
+                "row_stride": view.column,
+                "line_stride": near % isa.ROW_SPAN,
             }
-            sides = ((lines, dram), (rows, 1))
-            outside = Box(Space.DRAM, (address - self.first_buffer) // n, sides)
-            inside = Box(Space.SCRATCHPAD, base, ((lines, chip), (rows, 1)))
+            sides = ((lines, far), (rows, dram.column))
+            outside = Box(Space.DRAM, row - self.first_buffer, sides)
+            inside = Box(Space.SCRATCHPAD, base, ((lines, near), (rows, view.column)))
             result.append((fields, outside, inside))
 
-        if whole and b * y * x <= MOST_ROWS:
-            add(first, tile.b0, b * y * x, last - first, (item.positions, view.block))
+        if dram.dense(tile) and view.dense(tile) and b * y * x <= MOST_ROWS:
+            add(first, tile.b0, b * y * x, last - first, (dram.block, view.block))
             return result
         for c in range(first, last):
             for image in range(tile.b0, tile.b1):
-                add(c, image, x, y, (width, view.row))
+                add(c, image, x, y, (dram.row, view.row))
         return result
 
     def load(self, item: Activation, first: int, last: int, tile: Tile, view: View, tag: int
@@ -170,12 +128,13 @@ class Emitter:
         """LOAD positions `tile` of a section's image."""
         image = item.shape[1] * item.shape[2] * item.shape[3]
         line_bytes = item.shape[2] * item.shape[3]
+        start = self.memory.buffers[item.name].base * self.config.array
         for b in range(tile.b0, tile.b1):
             for line in packing.lines(section, tile.y0, tile.y1, tile.x0, tile.x1):
                 base = view.at(section, b, line.v0, line.u0)
                 across, down = line.u1 - line.u0, line.v1 - line.v0
                 fields = {
-                    "address": self.memory.buffers[item.name] + b * image + line.offset,
+                    "address": start + b * image + line.offset,
                     "dram_row_stride": packing.step * packing.channels,
                     "dram_line_stride": line_bytes,
                     "rows": across,
@@ -357,10 +316,17 @@ class Emitter:
         self, layer: Convolution, tile: Tile, block: int, accumulator: int, view: View,
         finish: Finish, tag: int,
     ) -> None:  # fmt: skip
-        """VECTOR from accumulators; `finish` says how."""
+        """VECTOR from accumulators, one for each image where images do not follow one another;
+        `finish` says how."""
         b, y, x = tile.sides
         views = [view] if finish.second is None else [view, finish.second]
-        dense = all(item.row == x and (b == 1 or item.image == y * x) for item in views)
+        dense = all(item.dense(tile) for item in views)
+        if b > 1 and not dense:
+            for image in range(b):
+                part = replace(tile, b0=tile.b0 + image, b1=tile.b0 + image + 1)
+                place = accumulator + image * y * x
+                self.convert(layer, part, block, place, view, finish, tag)
+            return
         rows, columns = (1, b * y * x) if dense else (y, x)
         fields = {
             "source": Source.ACCUMULATORS,
@@ -424,7 +390,7 @@ class Emitter:
             fields |= {
                 "second": second.at(block, tile.b0, tile.y0, tile.x0),
                 "second_row_stride": second.row % isa.ROW_SPAN,
-                "second_column_stride": 1,
+                "second_column_stride": second.column,
             }
         if fields.get("table"):
             reads.append(Box(Space.LANES, 256 * fields["table_number"], ((256, 1),)))
@@ -434,7 +400,7 @@ class Emitter:
         fields |= {
             "destination": target.at(block, tile.b0, tile.y0, tile.x0),
             "destination_row_stride": target.row % isa.ROW_SPAN,
-            "destination_column_stride": 1,
+            "destination_column_stride": target.column,
             "tag": tag,
         }
         self._append(Opcode.VECTOR, fields, reads, [target.box(block, block + 1, tile)])

@@ -8,6 +8,7 @@ from sw.compiler.tpu.layers import (
     Activation,
     Concat,
     Convolution,
+    Interleave,
     Layer,
     Shape,
     result_size,
@@ -44,6 +45,11 @@ class Program:
         if isinstance(layer, Concat):
             channels = sum(self.activations[name].shape[3] for name in layer.sources)
             shape = (*x[:3], channels)
+        elif isinstance(layer, Interleave):
+            across = layer.steps[1]
+            made = [self.activations[name].shape for name in layer.sources]
+            height, width = (sum(s[1] for s in made[::across]), sum(s[2] for s in made[:across]))
+            shape = (x[0], height, width, x[3])
         else:
             axes = zip(
                 x[1:3], layer.kernel, layer.strides, layer.dilations, layer.padding, strict=True
@@ -51,8 +57,8 @@ class Program:
             sizes = [result_size(*axis) for axis in axes]
             channels = layer.weights.shape[3] if isinstance(layer, Convolution) else x[3]
             shape = (x[0], sizes[0], sizes[1], channels)
-        made = Activation(layer.output, shape, scale, zero_point)
-        self.activations[made.name] = made
+        item = Activation(layer.output, shape, scale, zero_point)
+        self.activations[item.name] = item
         self.layers.append(layer)
         self.ops.append(op)
-        return made
+        return item

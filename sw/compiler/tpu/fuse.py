@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.tpu import numerics
-from sw.compiler.tpu.support import LINEAR, vector_reason
+from sw.compiler.tpu.support import LINEAR, TRANSPOSED, WEIGHTED, data_inputs, vector_reason
 from sw.compiler.tpu.tables import evaluate, map_to
 from sw.graph.build import constant_value
 from sw.graph.graph import Graph
 from sw.graph.operation import Operation
 from sw.graph.tensor import Tensor
 
-WEIGHTED = (*LINEAR, "depthwise_conv2d")
 ROOTS = (*WEIGHTED, "avg_pool", "add", "concat")
 """Ops that begin a group."""
 
@@ -106,12 +105,25 @@ def round_trip(op: Operation) -> Scaled | None:
 
 
 def weights_of(op: Operation) -> Weights | None:
-    """The constant weights of a linear or depthwise op, quantised here if the graph did not; None
-    if they are known only at run time or quantised in a way that the core does not multiply."""
+    """The constant weights of an op, its output channels last, quantised here if the graph did
+    not; None if they are known only at run time or quantised in a way that the core does not
+    multiply."""
+    found = _weights(op)
+    if found is None or op.type != TRANSPOSED:
+        return found
+    return Weights(found.codes.swapaxes(2, 3), found.scale)
+
+
+def _weights(op: Operation) -> Weights | None:
+    """The same in the order of the op."""
     value = constant_value(op.inputs[1])
     if value is not None:
         if not np.isfinite(value).all():
             return None
+        if op.type == TRANSPOSED:
+            turned = value.swapaxes(2, 3)
+            scale = numerics.weight_scales(turned)
+            return Weights(numerics.quantize(turned, scale).swapaxes(2, 3), scale)
         kept = value.reshape(*value.shape[:2], -1) if op.type == "depthwise_conv2d" else value
         scale = numerics.weight_scales(kept)
         return Weights(numerics.quantize(kept, scale).reshape(value.shape), scale)
@@ -122,15 +134,17 @@ def weights_of(op: Operation) -> Weights | None:
     if codes is None or scales is None or zero is None or codes.dtype != np.int8 or zero.any():
         return None
     scales, axis = scales.astype(np.float32).ravel(), source.attrs["axis"] % codes.ndim
-    shape = codes.shape[-1:]
-    if op.type == "depthwise_conv2d":
+    shape, last = codes.shape[-1:], codes.ndim - 1
+    if op.type == TRANSPOSED:
+        shape, last = codes.shape[2:3], 2
+    elif op.type == "depthwise_conv2d":
         shape = (codes.shape[2] * codes.shape[3],)
         if scales.size != 1 and axis == 2:
             scales = np.repeat(scales, codes.shape[3])
         elif scales.size != 1:
             scales = np.tile(scales, codes.shape[2])
         axis = codes.ndim - 1 if axis == 2 else axis
-    if scales.size != 1 and axis != codes.ndim - 1:
+    if scales.size != 1 and axis != last:
         return None
     return Weights(codes, np.ascontiguousarray(np.broadcast_to(scales, shape)))
 
@@ -175,15 +189,14 @@ def _group(quantise: Operation, uses: Counter[Tensor]) -> Group | None:
             root.type not in WEIGHTED or bias.shape != tensor.shape[-1:] or bias_codes(bias) is None
         ):
             return None
-        start = root.inputs[0]
+        start = data_inputs(root)[0]
         return Group(sources, root, bias, tuple(clamps), tuple(pools), quantise, start)
     return _mapped(quantise, pools, uses)
 
 
 def _sources(root: Operation, quantise: Operation) -> tuple[Scaled, ...] | None:
     """The int8 tensors that a root computes with; None if it cannot be done exactly."""
-    operands = root.inputs[:1] if root.type in WEIGHTED else root.inputs
-    found = [scaled(tensor) for tensor in operands]
+    found = [scaled(tensor) for tensor in data_inputs(root)]
     sources = tuple(item for item in found if item is not None)
     target = parameters(quantise)
     if len(sources) < len(found) or target is None:

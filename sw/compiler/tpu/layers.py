@@ -271,9 +271,36 @@ class Concat:
         return self.sources
 
 
+@dataclass(frozen=True)
+class Interleave:
+    """Position (y, x) is the next one of source `(y % down) * across + x % across`, `steps` being
+    (down, across): the phases of a transposed convolution.
+
+    The back half turns it into addresses: every source must be the output of a layer and serve
+    nothing else.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    output: str
+    steps: Pair
+    epilogue: None = None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return self.sources
+
+    def phases(self) -> tuple[Pair, ...]:
+        """First row and column of each source."""
+        down, across = self.steps
+        return tuple((y, x) for y in range(down) for x in range(across))
+
+
 Worker = Convolution | Depthwise | MaxPool | Pointwise
 """Layers that take instructions."""
-Layer = Worker | Concat
+Joined = Concat | Interleave
+"""Layers that are addresses only."""
+Layer = Worker | Joined
 
 
 def inputs_of(first: str, epilogue: Epilogue | None) -> tuple[str, ...]:

@@ -43,8 +43,9 @@ from sw.compiler.tpu.quantise import (
 from sw.compiler.tpu.specialise import SOURCES, specialise
 from sw.compiler.tpu.steps import DynamicStep, HostStep, Lowered, Result, Step
 from sw.compiler.tpu.steps import render as render_steps
-from sw.compiler.tpu.support import LINEAR, original_name
+from sw.compiler.tpu.support import LINEAR, TRANSPOSED, original_name
 from sw.compiler.tpu.tables import Map, evaluate
+from sw.compiler.tpu.transposed import by_phases
 from sw.compiler.unit import Unit, render
 from sw.graph.graph import Graph
 from sw.graph.operation import Operation
@@ -198,6 +199,8 @@ class _Lowering:
             stage, activation = self._activation(group.source, image, exact=True)
             made = depthwise(group.root, image, activation.name)
             activation = self._close(stage, group, requantised(group, made), closed)
+        elif group.root.type == TRANSPOSED:
+            stage, activation = self._transposed(group, group.root, closed)
         elif group.root.type == "avg_pool":
             image = group.start.shape.sizes()
             stage, activation = self._activation(group.source, image, exact=True)
@@ -218,6 +221,22 @@ class _Lowering:
         assert group.root is not None and target is not None
         named = replace(layer, output=closed or group.root.outputs[0].name)
         return self.programs[stage].add(named, group.root, *target)
+
+    def _transposed(
+        self, group: Group, op: Operation, closed: str | None
+    ) -> tuple[int, Activation]:
+        """A transposed convolution, by phases."""
+        stage, activation = self._activation(group.source, group.start.shape.sizes(), exact=True)
+        codes, image = required_weights(op).codes, op.outputs[0].shape.sizes()
+        name, result = original_name(op), closed or op.outputs[0].name
+        extra = geometry(op, image, (codes.shape[0], codes.shape[1]))
+        plain = requantised(group, Convolution(name, activation.name, result, codes, **extra))
+        made, joined = by_phases(plain, activation.shape[1:3], (image[1], image[2]))
+        target = parameters(group.quantise)
+        assert target is not None
+        for layer in made:
+            self.programs[stage].add(layer, op, *target)
+        return stage, self.programs[stage].add(joined, op, *target)
 
     def _mapped(self, group: Group, result: str) -> tuple[int, Activation]:
         """Pools at the scale of their source, then a table."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -17,11 +18,25 @@ from sw.compiler.tpu.layers import (
     Concat,
     Convolution,
     Depthwise,
+    Interleave,
+    Joined,
     Layer,
+    Pair,
     Pointwise,
     Worker,
     result_size,
 )
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where an activation lies in `whole`: from channel block `block` and position `first` (row,
+    column) on, its neighbours `step` positions of the whole apart."""
+
+    whole: str
+    block: int = 0
+    first: Pair = (0, 0)
+    step: Pair = (1, 1)
 
 
 @dataclass(frozen=True)
@@ -36,9 +51,9 @@ class Network:
     layers: tuple[Layer, ...]
     outputs: tuple[str, ...]
     activations: tuple[Activation, ...]
-    parts: Mapping[str, tuple[str, int]] = field(default_factory=dict)
-    """Activations that lie inside others, with the channel block where they begin: a whole one is
-    made when all its parts are. `arrange` finds them; they are no business of who makes layers."""
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    """Activations that lie inside others: a whole one is made when all its parts are. `arrange`
+    finds them; they are no business of who makes layers."""
     by_name: dict[str, Activation] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -51,7 +66,7 @@ class Network:
                 raise CompileError(f"activation {item.name!r}: shape {item.shape} is not NHWC")
             if not numerics.INT8_MIN <= item.zero_point <= numerics.INT8_MAX:
                 raise CompileError(f"activation {item.name!r}: zero point {item.zero_point}")
-        wholes = {*self.parts, *(whole for whole, _ in self.parts.values())}
+        wholes = {*self.parts, *(part.whole for part in self.parts.values())}
         wholes -= {layer.output for layer in self.layers}
         known = set(self.inputs) | wholes
         if missing := sorted(known - set(names)):
@@ -79,19 +94,15 @@ class Network:
     @property
     def workers(self) -> tuple[Worker, ...]:
         """The layers that take instructions: all, once a network is arranged."""
-        return tuple(layer for layer in self.layers if not isinstance(layer, Concat))
+        return tuple(layer for layer in self.layers if not isinstance(layer, Joined))
 
     def whole(self, name: str) -> str:
         """The activation that `name` lies in: itself, for most."""
-        return self.parts[name][0] if name in self.parts else name
+        return self.part(name).whole
 
-    def offset_blocks(self, name: str) -> int:
-        """Channel blocks before `name` in the activation that it lies in."""
-        return self.parts[name][1] if name in self.parts else 0
-
-    def offset_rows(self, name: str) -> int:
-        """The same in rows of one channel block of one position."""
-        return self.offset_blocks(name) * self.by_name[name].positions
+    def part(self, name: str) -> Part:
+        """Where an activation lies: in itself, for most."""
+        return self.parts.get(name, Part(name))
 
     def _define(self, name: str, known: set[str], who: str) -> None:
         if name not in self.by_name:
@@ -106,6 +117,9 @@ class Network:
         if isinstance(layer, Concat):
             self._check_concat(layer, result, where)
             return
+        if isinstance(layer, Interleave):
+            self._check_interleave(layer, result, where)
+            return
         source = self.by_name[layer.input]
         self._check_epilogue(layer, result, where)
         for what, values in (
@@ -115,8 +129,11 @@ class Network:
         ):
             if not all(1 <= value <= MOST_STEP for value in values):
                 raise CompileError(f"{where}: {what} {values} must be from 1 to {MOST_STEP}")
-        if not all(0 <= value <= MOST_PADDING for pair in layer.padding for value in pair):
-            raise CompileError(f"{where}: padding {layer.padding} must be 0 to {MOST_PADDING}")
+        least = -MOST_PADDING if isinstance(layer, Convolution) else 0
+        if not all(least <= value <= MOST_PADDING for pair in layer.padding for value in pair):
+            raise CompileError(
+                f"{where}: padding {layer.padding} must be {least} to {MOST_PADDING}"
+            )
         channels = source.shape[3]
         if isinstance(layer, Convolution):
             channels = self._check_convolution(layer, source, where)
@@ -146,6 +163,22 @@ class Network:
                 raise CompileError(f"{where}: output has shape {result.shape}, not {expected}")
             if (item.scale, item.zero_point) != (result.scale, result.zero_point):
                 raise CompileError(f"{where}: {item.name!r} is quantised unlike the output")
+
+    def _check_interleave(self, layer: Interleave, result: Activation, where: str) -> None:
+        batch, height, width, channels = result.shape
+        (down, across), made = layer.steps, {item.output for item in self.workers}
+        uses = Counter(name for item in self.layers for name in item.inputs)
+        if len(layer.sources) != down * across:
+            raise CompileError(f"{where}: {len(layer.sources)} sources for steps {layer.steps}")
+        for name, (y, x) in zip(layer.sources, layer.phases(), strict=True):
+            item = self.by_name[name]
+            expected = (batch, -(-(height - y) // down), -(-(width - x) // across), channels)
+            if item.shape != expected:
+                raise CompileError(f"{where}: {name!r} has shape {item.shape}, not {expected}")
+            if (item.scale, item.zero_point) != (result.scale, result.zero_point):
+                raise CompileError(f"{where}: {name!r} is quantised unlike the output")
+            if name not in made or name in self.outputs or uses[name] > 1:
+                raise CompileError(f"{where}: {name!r} must be a layer's output, used here only")
 
     def _check_epilogue(self, layer: Worker, result: Activation, where: str) -> None:
         epilogue = layer.epilogue

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 from hw.tpu.config import TpuConfig
 from sw.compiler.tpu.allocate import Placement
-from sw.compiler.tpu.emit import View, packed
 from sw.compiler.tpu.layers import Activation, Convolution, Worker
 from sw.compiler.tpu.network import Network
 from sw.compiler.tpu.tile import Shape, Tile, Tiling
+from sw.compiler.tpu.view import View, inside, packed
 
 MOST_EXPOSED_CHUNKS = 32
 """Parts into which a tile's reduction is cut when nothing of its input is there yet."""
@@ -195,9 +195,8 @@ def _groups(
     network: Network, config: TpuConfig, placement: Placement, number: int, layer: Worker,
     shape: Shape, tiling: Tiling,
 ) -> Iterator[Group]:  # fmt: skip
-    item = network.by_name[layer.input]
     home = placement.home(network, layer.input)
-    view = resident_view(item, home) if home is not None else View(0, 0, 0, 0)
+    view = inside(network, layer.input, home) if home is not None else View(0, 0, 0, 0)
     for tile in tiling.tiles(shape):
         region = shape.region(tile)
 
@@ -218,12 +217,6 @@ def _groups(
                     yield group(range(o, o + 1), first, last)
         else:
             yield group(range(shape.blocks_out), 0, shape.blocks_in)
-
-
-def resident_view(item: Activation, base: int) -> View:
-    """A whole tensor `[channel block][image][row][column]` from scratchpad row `base` on."""
-    _, height, width, _ = item.shape
-    return View(base, item.positions, height * width, width)
 
 
 def _staged_pieces(group: Group, config: TpuConfig) -> list[Piece]:

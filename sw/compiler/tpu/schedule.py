@@ -15,13 +15,14 @@ from hw.tpu.isa import Convert, Reduce
 from hw.tpu.numerics import INT8_MAX, INT8_MIN
 from sw.compiler.tpu.allocate import Placement, free_rows
 from sw.compiler.tpu.constants import Memory
-from sw.compiler.tpu.emit import Emitter, Finish, View, packed
+from sw.compiler.tpu.emit import Emitter, Finish
 from sw.compiler.tpu.layers import CompileError, Convolution, Depthwise, MaxPool, Worker
 from sw.compiler.tpu.network import Network
 from sw.compiler.tpu.parameters import TABLE_ROWS, LaneSlots, ParameterSlots
-from sw.compiler.tpu.plan import Group, Piece, Step, groups, resident_view
+from sw.compiler.tpu.plan import Group, Piece, Step, groups
 from sw.compiler.tpu.stored import Stored
 from sw.compiler.tpu.synchronise import Operation
+from sw.compiler.tpu.view import View, inside, packed
 
 PLANES = 4
 
@@ -192,7 +193,7 @@ class _Scheduler:
         layer = group.layer
         home = self.placement.home(self.network, layer.output)
         if home is not None:
-            view = resident_view(self.network.by_name[layer.output], home)
+            view = inside(self.network, layer.output, home)
         else:
             view = packed(self._slot(group.number), block, group.tile)
         for name in layer.inputs[1:]:
@@ -247,7 +248,7 @@ class _Scheduler:
         """Where the second operand of a block that goes to `view` lies."""
         for name in layer.inputs[1:]:
             home = self.placement.home(self.network, name)
-            return view if home is None else resident_view(self.network.by_name[name], home)
+            return view if home is None else inside(self.network, name, home)
         return None
 
     def _fields(self, group: Group, layer: Worker, block: int) -> dict[str, int]:

@@ -32,20 +32,19 @@ class Stored:
 
     def add(self, name: str, block: int, tile: Tile) -> None:
         """A STORE of this box was emitted."""
-        first = self.network.offset_blocks(name) + block
-        box = self.when[self.network.whole(name)][
-            first, tile.b0 : tile.b1, tile.y0 : tile.y1, tile.x0 : tile.x1
-        ]
-        box[...] = self.step
+        part = self.network.part(name)
+        (y, x), (down, across) = part.first, part.step
+        mine = self.when[part.whole][part.block + block, :, y::down, x::across]
+        mine[tile.b0 : tile.b1, tile.y0 : tile.y1, tile.x0 : tile.x1] = self.step
 
     def ready(self, name: str, piece: Piece) -> bool:
         """Whether a piece can be loaded without keeping the load queue waiting for long."""
-        whole, offset = self.network.whole(name), self.network.offset_blocks(name)
-        if whole not in self.when:
+        part = self.network.part(name)
+        if part.whole not in self.when:
             return True
         tile = piece.tile
-        box = self.when[whole][
-            offset + piece.first : offset + piece.last,
+        box = self.when[part.whole][
+            part.block + piece.first : part.block + piece.last,
             tile.b0 : tile.b1,
             tile.y0 : tile.y1,
             tile.x0 : tile.x1,

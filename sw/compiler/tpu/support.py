@@ -19,8 +19,12 @@ LINEAR = ("matmul", "conv2d")
 VIEWS = ("identity", "stop_gradient", "reshape", "squeeze", "expand_dims")
 EPILOGUE = ("bias_add", "add", "relu", "relu6", "max_pool")
 BORDER = ("quantize_linear", "dequantize_linear")
-WINDOWED = ("depthwise_conv2d", "avg_pool", "reduce_mean")
-"""Sums over windows of quantised images, by the vector unit."""
+TRANSPOSED = "conv2d_backprop_input"
+"""A transposed convolution: of a quantised image, by the array."""
+WINDOWED = ("depthwise_conv2d", "avg_pool", "reduce_mean", TRANSPOSED)
+"""Sums over windows of quantised images: but for a transposed convolution by the vector unit."""
+WEIGHTED = (*LINEAR, "depthwise_conv2d", TRANSPOSED)
+"""Ops of an input and of weights, which are input 1."""
 JOINED = ("add", "concat")
 """Of quantised tensors."""
 UNARY = (
@@ -70,6 +74,13 @@ def data_input(op: Operation) -> Tensor:
     if op.type == "add" and (op.inputs[0].shape.rank or 0) < (op.inputs[1].shape.rank or 0):
         return op.inputs[1]
     return op.inputs[0]
+
+
+def data_inputs(op: Operation) -> tuple[Tensor, ...]:
+    """The inputs of a linear, windowed or joined op that are not its weights or its sizes."""
+    if op.type == TRANSPOSED:
+        return op.inputs[2:]
+    return op.inputs[:1] if op.type in WEIGHTED else op.inputs
 
 
 def _linear(op: Operation) -> str | None:
@@ -167,8 +178,8 @@ def table_source(tensor: Tensor) -> Tensor | None:
 
 
 def vector_reason(op: Operation) -> str | None:
-    """Why the vector unit does not do a `WINDOWED` or `JOINED` op, were its operands quantised."""
-    shapes = [tensor.shape for tensor in op.inputs]
+    """Why the core does not do a `WINDOWED` or `JOINED` op, were its operands quantised."""
+    shapes = [tensor.shape for tensor in data_inputs(op)]
     if op.type == "add" and (shapes[0] != shapes[1] or shapes[0].rank in (None, 0)):
         return f"the TPU adds tensors of one shape or a vector, not {shapes[0]} and {shapes[1]}"
     if op.type == "concat":
@@ -179,6 +190,10 @@ def vector_reason(op: Operation) -> str | None:
     if shapes[0].rank != 4:
         return f"the TPU takes {op.type} of images only"
     if op.type == "depthwise_conv2d":
+        return _geometry(op, op.inputs[1])
+    if op.type == TRANSPOSED:
+        if constant_value(op.inputs[0]) is None:
+            return "the TPU takes transposed convolutions to sizes that are constants only"
         return _geometry(op, op.inputs[1])
     sides = (shapes[0].dims or ())[1:3]
     if op.type == "reduce_mean":
@@ -201,9 +216,8 @@ def padded(op: Operation) -> bool:
 
 
 def _vector(op: Operation) -> str | None:
-    data = op.inputs[:1] if op.type == "depthwise_conv2d" else op.inputs
     reason = vector_reason(op)
-    if reason is None and not all(quantised(tensor) for tensor in data):
+    if reason is None and not all(quantised(tensor) for tensor in data_inputs(op)):
         return f"the TPU takes {op.type} of quantised tensors only"
     return reason
 

@@ -170,31 +170,30 @@ def _depthwise(node: Node, groups: int) -> Tensor:
 
 def _grouped(node: Node, image: Tensor, groups: int, axes: int, attrs: dict[str, Any]) -> Tensor:
     kernel = _hwio(node, axes)
-    inputs, outputs = kernel.shape.sizes()[2:]
-    size = outputs // groups
+    inputs = kernel.shape.sizes()[2]
     images = node.make("split", image, axis=3, sizes=(inputs,) * groups)
-    if kernel.op.type == "const" and kernel.op.graph is node.graph:
-        array = kernel.op.attrs["value"]
-        kernels: list[Any] = [
-            node.constant(np.ascontiguousarray(part), kernel.dtype)
-            for part in np.split(array, groups, axis=3)
-        ]
-    elif kernel.op.type == "dequantize_linear":
-        kernels = _split_codes(node, kernel, groups)
-    else:
-        kernels = node.make("split", kernel, axis=3, sizes=(size,) * groups)
+    kernels = _split(node, kernel, groups)
     parts = [node.make("conv2d", part, k, **attrs) for part, k in zip(images, kernels, strict=True)]
     out: Tensor = node.make("concat", *parts, axis=3)
     return out
 
 
-def _split_codes(node: Node, kernel: Tensor, groups: int) -> list[Tensor]:
+def _split(node: Node, kernel: Tensor, groups: int) -> Any:
+    """Weights of four axes in `groups` parts along the last one; constants are cut now."""
+    if kernel.op.type == "const" and kernel.op.graph is node.graph:
+        return [
+            node.constant(np.ascontiguousarray(part), kernel.dtype)
+            for part in np.split(kernel.op.attrs["value"], groups, axis=3)
+        ]
+    if kernel.op.type != "dequantize_linear":
+        size = kernel.shape.sizes()[3] // groups
+        return node.make("split", kernel, axis=3, sizes=(size,) * groups)
     codes, scale, zero = (node.static(t) for t in kernel.op.inputs)
-    out = []
+    axis, out = kernel.op.attrs["axis"] % 4, []
     for index, part in enumerate(np.split(codes, groups, axis=3)):
         cut = slice(index * part.shape[3], (index + 1) * part.shape[3])
-        s, z = (v[cut] if v.ndim else v for v in (scale, zero))
-        out.append(node.make("dequantize_linear", np.ascontiguousarray(part), s, z, axis=-1))
+        s, z = (v[cut] if v.ndim and axis == 3 else v for v in (scale, zero))
+        out.append(node.make("dequantize_linear", np.ascontiguousarray(part), s, z, axis=axis))
     return out
 
 
@@ -205,7 +204,8 @@ def conv_transpose(node: Node) -> Any:
     plain = value.tensor.shape
     if value.rank not in (3, 4) or sizes is None or not plain.known or dims is None:
         return NotImplemented
-    if int(node.attr("group", 1)) != 1 or None in dims:
+    groups = int(node.attr("group", 1))
+    if None in dims or groups < 1 or int(dims[0] or 0) % groups:
         return NotImplemented
     spatial = plain[1:-1] if value.last else plain[2:]
     found = transposed(node, sizes, spatial.sizes())
@@ -217,16 +217,20 @@ def conv_transpose(node: Node) -> Any:
     kernel = weights(node, 1, (2, 3, 1, 0) if axes == 2 else (2, 1, 0))
     if axes == 1:
         kernel = _expand(node, kernel)
-    shape = (int(plain.sizes()[0]), *pair(output, 1), int(dims[1] or 0))
-    bias = node.has(2)
+    shape = np.asarray((plain.sizes()[0], *pair(output, 1), dims[1]), np.int32)
+    bias, attrs = node.has(2), attributes(geometry_)
     put = node.make if bias or axes == 1 else node.main
-    result = put(
-        "conv2d_backprop_input",
-        np.asarray(shape, np.int32),
-        kernel,
-        image,
-        **attributes(geometry_),
-    )
+    if groups == 1:
+        result = put("conv2d_backprop_input", shape, kernel, image, **attrs)
+    else:
+        each = int(dims[0] or 0) // groups
+        images = node.make("split", image, axis=3, sizes=(each,) * groups)
+        kernels = _split(node, kernel, groups)
+        parts = [
+            node.make("conv2d_backprop_input", shape, k, part, **attrs)
+            for part, k in zip(images, kernels, strict=True)
+        ]
+        result = put("concat", *parts, axis=3)
     if bias:
         result = (node.make if axes == 1 else node.main)("bias_add", result, node.x(2))
     return flat(node, result, axes)
@@ -245,7 +249,8 @@ def transposed(
     auto, wanted = node.attr("auto_pad", "NOTSET"), node.attr("output_shape")
     pairs, output = [], []
     for i in range(rank):
-        reach = strides[i] * (spatial[i] - 1) + (sizes[i] - 1) * dilations[i] + 1
+        window = (sizes[i] - 1) * dilations[i] + 1
+        reach = strides[i] * (spatial[i] - 1) + window
         if wanted is not None or auto.startswith("SAME"):
             size = wanted[i - rank] if wanted is not None else spatial[i] * strides[i]
             total = reach + extra[i] - size
@@ -254,7 +259,10 @@ def transposed(
         else:
             both = (0, 0) if auto == "VALID" else (pads[i], pads[i + rank])
             size = reach + extra[i] - sum(both)
-        pairs.append((both[0], both[1] - extra[i]))
+        last = both[1] - extra[i]
+        if last < 0 and (size + both[0] - window) // strides[i] + 1 == spatial[i]:
+            last = 0  # results that no window reaches, fewer than a step
+        pairs.append((both[0], last))
         output.append(size)
     if any(min(p) < 0 for p in pairs):
         return None

@@ -37,16 +37,17 @@ def _kernel(w: Writer, tensor: Tensor, depthwise: bool) -> str:
     if op.type == "dequantize_linear" and constant_value(op.inputs[0]) is not None:
         codes = constant_value(op.inputs[0])
         assert codes is not None
-        channels = codes.shape[2] * codes.shape[3] if depthwise else codes.shape[3]
         axis = op.attrs["axis"] % 4
+        channels = codes.shape[2] * codes.shape[3] if depthwise else codes.shape[axis]
         several = codes.shape[3] if depthwise and axis == 2 else 1
         scale, zero = _parameters(op, channels, several)
+        across = 0 if depthwise else [2, 3, 1, 0][axis]
         given = [
             w.initializer(_turned(codes, depthwise), op.inputs[0].op.name),
             w.initializer(scale, op.inputs[1].op.name),
             w.initializer(zero, op.inputs[2].op.name),
         ]
-        return w.emit("DequantizeLinear", given, op.name, axis=0 if scale.ndim else None)
+        return w.emit("DequantizeLinear", given, op.name, axis=across if scale.ndim else None)
     if depthwise:
         raise UnimplementedError(f"{op.where()}: weights of a depthwise op must be constants", op)
     return w.emit("Transpose", [w.plain(tensor)], f"{op.name}/oihw", perm=(3, 2, 0, 1))
@@ -85,18 +86,24 @@ def bias_behind(w: Writer, op: Operation) -> tuple[Operation, Tensor] | None:
     return (user, other) if constant and other.shape.dims == (channels,) else None
 
 
+def _with_bias(w: Writer, op: Operation, inputs: list[str]) -> Operation:
+    """The op at which a convolution ends: itself, or the one that adds the bias, which is then
+    one more of its `inputs`."""
+    behind = bias_behind(w, op)
+    if behind is None:
+        return op
+    inputs.append(w.plain(behind[1]))
+    w.done.add(behind[0])
+    return behind[0]
+
+
 def convolution(w: Writer, op: Operation) -> None:
     """Conv, with the bias behind it."""
     depthwise = op.type == "depthwise_conv2d"
     sizes = op.inputs[1].shape.sizes()
     attrs = _window(op, sizes[:2], op.inputs[0])
     inputs = [w.first(op.inputs[0]), _kernel(w, op.inputs[1], depthwise)]
-    end = op
-    behind = bias_behind(w, op)
-    if behind is not None:
-        end = behind[0]
-        inputs.append(w.plain(behind[1]))
-        w.done.add(end)
+    end = _with_bias(w, op, inputs)
     groups = sizes[2] if depthwise else None
     w.result("Conv", inputs, end.outputs[0], first=True, group=groups, **attrs)
 
@@ -118,7 +125,8 @@ def transposed(w: Writer, op: Operation) -> None:
         extra.append(int(shape[i + 1]) - whole)
     # HWIO of the convolution, whose outputs are the inputs here: [I, O, h, w]
     inputs = [w.first(op.inputs[2]), _kernel(w, op.inputs[1], False)]
-    w.result("ConvTranspose", inputs, op.outputs[0], first=True, output_padding=extra, **attrs)
+    end = _with_bias(w, op, inputs)
+    w.result("ConvTranspose", inputs, end.outputs[0], first=True, output_padding=extra, **attrs)
 
 
 def pool(w: Writer, op: Operation) -> None:

@@ -1,11 +1,14 @@
 """Random networks whose layers branch, add, map through tables and concatenate, from a seed."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from hw.tpu import numerics
 from hw.tpu.config import PRESETS, TpuConfig
-from sw.compiler.tpu.layers import Activation, Concat, Epilogue, Pointwise
+from sw.compiler.tpu.layers import Activation, Concat, Convolution, Epilogue, Pointwise
 from sw.compiler.tpu.network import Network
+from sw.compiler.tpu.transposed import by_phases
 from tests.compiler.tpu.random_networks import (
     PRESSED,
     SIZES,
@@ -45,12 +48,17 @@ class _Maker:
             self.items.append(self._item("b0", (*shape, int(rng.choice(DEPTHS)))))
         self.sources = tuple(item.name for item in self.items)
         self.layers = []
+        self.hidden = set()
+        """Phases, which nothing else may read."""
 
     def make(self, wanted):
         for _ in range(200):
             if len(self.layers) >= wanted:
                 break
-            kinds = (self._convolve, self._window, self._add, self._table, self._concat, self._add)
+            kinds = (
+                self._convolve, self._window, self._add, self._table, self._concat, self._add,
+                self._transpose,
+            )  # fmt: skip
             made = kinds[self.rng.integers(len(kinds))](f"layer{len(self.layers)}")
             if made is not None and np.prod(made[-1][1].shape) <= 3 * self.limit:
                 for layer, item in made:
@@ -59,6 +67,7 @@ class _Maker:
         used = {name for layer in self.layers for name in layer.inputs}
         names = [layer.output for layer in self.layers]
         outputs = [name for name in names if name not in used or self.rng.integers(8) == 0]
+        outputs = [name for name in outputs if name not in self.hidden]
         inputs = tuple(name for name in self.sources if name in used)
         kept = [item for item in self.items if item.name in {*inputs, *names}]
         network = Network(inputs, tuple(self.layers), tuple(outputs), tuple(kept))
@@ -71,8 +80,11 @@ class _Maker:
 
     def _pick(self):
         """An activation, recent ones more often."""
-        back = int(min(self.rng.geometric(0.4), len(self.items)))
-        return self.items[-back]
+        known = self._known()
+        return known[-int(min(self.rng.geometric(0.4), len(known)))]
+
+    def _known(self):
+        return [item for item in self.items if item.name not in self.hidden]
 
     def _clamp(self):
         low, high = [(-128, 127), (0, 127), (-30, 60)][self.rng.integers(3)]
@@ -98,9 +110,49 @@ class _Maker:
             made = make_depthwise(self.rng, name, self._pick(), name, (3, 3), (1, 1), pads, average)
         return None if made is None else [made]
 
+    def _transpose(self, name):
+        """By phases: some kernels are shorter than the strides, some results are cropped."""
+        source, rng = self._pick(), self.rng
+        kernel, strides, dilations = rng.integers(1, 5, 2), rng.integers(1, 4, 2), (1, 1)
+        if rng.integers(3) == 0:
+            dilations = tuple(rng.integers(1, 4, 2).tolist())
+        reach = (kernel - 1) * dilations + 1
+        front, back = (rng.integers(0, kernel) for _ in range(2))
+        height, width = (
+            int((source.shape[1 + i] - 1) * strides[i] + reach[i] - front[i] - back[i])
+            for i in (0, 1)
+        )
+        if min(height, width) < 1:
+            return None
+        cout = int(rng.choice(DEPTHS))
+        codes = rng.integers(-127, 128, (*kernel, source.shape[3], cout)).astype(np.int8)
+        scale = np.full(cout, 1 / (300 * codes[..., 0].size ** 0.5), np.float32)
+        bias = rng.integers(-5000, 5000, cout).astype(np.int32)
+        pads = tuple((int(a), int(b)) for a, b in zip(front, back, strict=True))
+        plain = Convolution(
+            name,
+            source.name,
+            name,
+            codes,
+            bias,
+            scale,
+            tuple(strides.tolist()),
+            pads,
+            dilations,
+        )
+        result = self._item(name, (source.shape[0], height, width, cout))
+        made, joined = by_phases(plain, source.shape[1:3], (height, width))
+        parts = []
+        for layer, (y, x) in zip(made, joined.phases(), strict=True):
+            sides = (len(range(y, height, joined.steps[0])), len(range(x, width, joined.steps[1])))
+            shape = (source.shape[0], *sides, cout)
+            parts.append((layer, replace(result, name=layer.output, shape=shape)))
+        self.hidden |= {layer.output for layer in made}
+        return [*parts, (joined, result)]
+
     def _add(self, name):
         source = self._pick()
-        others = [item for item in self.items if item.shape == source.shape]
+        others = [item for item in self._known() if item.shape == source.shape]
         second = others[self.rng.integers(len(others))]
         result = self._item(name, source.shape)
         epilogue = Epilogue(
@@ -124,7 +176,7 @@ class _Maker:
     def _concat(self, name):
         """Two to four activations of one size, mapped to one quantisation where they differ."""
         first = self._pick()
-        others = [item for item in self.items if item.shape[:3] == first.shape[:3]]
+        others = [item for item in self._known() if item.shape[:3] == first.shape[:3]]
         chosen = [first, *(others[i] for i in self.rng.integers(0, len(others), 3))]
         chosen = chosen[: int(self.rng.integers(2, 5))]
         made = []

@@ -5,7 +5,14 @@ import dataclasses
 import numpy as np
 
 from hw.tpu import numerics
-from sw.compiler.tpu.layers import Concat, Convolution, Depthwise, MaxPool, Pointwise
+from sw.compiler.tpu.layers import (
+    Concat,
+    Convolution,
+    Depthwise,
+    Interleave,
+    MaxPool,
+    Pointwise,
+)
 
 
 def run(network, inputs):
@@ -14,6 +21,13 @@ def run(network, inputs):
     for layer in network.layers:
         if isinstance(layer, Concat):
             values[layer.output] = np.concatenate([values[name] for name in layer.sources], -1)
+            continue
+        if isinstance(layer, Interleave):
+            whole = np.zeros(network.by_name[layer.output].shape, np.int8)
+            for number, name in enumerate(layer.sources):
+                y, x = divmod(number, layer.steps[1])
+                whole[:, y :: layer.steps[0], x :: layer.steps[1]] = values[name]
+            values[layer.output] = whole
             continue
         x = values[layer.input]
         zero = network.by_name[layer.input].zero_point
@@ -56,12 +70,14 @@ def epilogue(follows, y, values, network):
 
 def windows(layer, x, fill, shape):
     """int64 `[kh*kw, B, oh, ow, C]`: what each kernel position reads."""
-    (top, bottom), (left, right) = layer.padding
+    sides = [(0, 0), *layer.padding, (0, 0)]
     padded = np.pad(
         x.astype(np.int64),
-        ((0, 0), (top, bottom), (left, right), (0, 0)),
+        [(max(0, before), max(0, after)) for before, after in sides],
         constant_values=fill,
     )
+    cut = [slice(max(0, -a), n - max(0, -b)) for (a, b), n in zip(sides, padded.shape, strict=True)]
+    padded = padded[tuple(cut)]
     height, width = shape[1:3]
     (sy, sx), (dy, dx) = layer.strides, layer.dilations
     return np.stack(

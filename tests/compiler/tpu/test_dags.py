@@ -77,7 +77,7 @@ def test_a_concatenation_costs_no_layer_where_blocks_are_full(rng, channels, lay
     network = Network(("x",), made, ("y",), items)
     arranged = arrange(network, 16)
     assert len(arranged.layers) == layers
-    assert {name: block for name, (_, block) in arranged.parts.items()} == {
+    assert {name: part.block for name, part in arranged.parts.items()} == {
         "a": 0,
         "b": -(-channels // 16),
     }

@@ -209,6 +209,7 @@ PRODUCTS = {
     "matmul": lambda x, w: st.matmul(st.reshape(x, [-1, 3]), w),
     "conv2d": lambda x, w: st.nn.conv2d(x, w, 1, "SAME"),
     "depthwise_conv2d": lambda x, w: st.nn.depthwise_conv2d(x, w, (1, 1, 1, 1), "SAME"),
+    "conv2d_backprop_input": lambda x, w: st.nn.conv2d_transpose(x, w, [2, 8, 8, 3], 2),
     "avg_pool": lambda x, w: st.nn.avg_pool(x, 2, 1, "VALID"),
     "max_pool": lambda x, w: st.nn.max_pool(x, 2, 1, "VALID"),
     "reduce_mean": lambda x, w: st.reduce_mean(x, [1, 2]),
