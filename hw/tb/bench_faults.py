@@ -9,7 +9,7 @@ from cocotb.triggers import Timer
 from hw.tb.layouts import pack, unpack
 from hw.tpu.faults import FaultCollector
 from hw.tpu.interfaces import POSITION_BITS, FaultReport
-from hw.tpu.isa import Queue
+from hw.tpu.isa import SEMAPHORES, Queue
 from hw.tpu.registers import Error
 
 QUEUES = [queue.name.lower() for queue in Queue]
@@ -40,7 +40,8 @@ async def one_report_out_of_many(dut: Any) -> None:
         reports = {name: random_report(share) for name in SOURCES}
         for name, report in reports.items():
             getattr(dut, name).value = pack(REPORT, **report)
-        overflow, following = int(random.random() < share), random.getrandbits(POSITION_BITS)
+        overflow = random.getrandbits(SEMAPHORES) if random.random() < share else 0
+        following = random.getrandbits(POSITION_BITS)
         dut.overflow.value, dut.next_position.value = overflow, following
         heads = {
             name: (int(random.random() < 0.4), random.getrandbits(24), random.getrandbits(16))
@@ -54,6 +55,7 @@ async def one_report_out_of_many(dut: Any) -> None:
         first = {name: 0 for name in reports["fetch"]}
         if overflow:
             first |= {"valid": 1, "code": Error.SEMAPHORE_OVERFLOW, "position": following}
+            first["detail"] = overflow
         for name in SOURCES:
             if reports[name]["valid"]:
                 first = reports[name]

@@ -99,7 +99,7 @@ class Bench:
 
     def queue(self, instructions: list[Instruction]) -> int:
         """Give `instructions`, numbered from anywhere on; the number of the first."""
-        first = random.getrandbits(POSITION_BITS - 1)
+        first = random.randrange((1 << POSITION_BITS) - len(instructions))
         for position, instruction in enumerate(instructions, first):
             self.commands.queue.append(agents.payload(instruction, position))
         return first

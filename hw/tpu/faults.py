@@ -6,21 +6,22 @@ from amaranth.hdl import Module
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.tpu.interfaces import POSITION_BITS, Fault, FaultReport
-from hw.tpu.isa import Queue
+from hw.tpu.isa import SEMAPHORES, Queue
 
 
 class FaultCollector(Component):
     """`first` is one of this cycle's faults: a unit's before the dispatcher's before fetch's.
 
-    `overflow` (of a semaphore) is blamed on the instruction that was dispatched last. `stuck`
-    names the first queue's head that waits for a semaphore, else the next instruction.
+    `overflow` (a bit per semaphore) becomes the report's detail; its position is that of the next
+    instruction to be dispatched, for completions do not say whose they are. `stuck` names the first
+    queue's head that waits for a semaphore, else the next instruction.
     """
 
     def __init__(self) -> None:
         members: dict[str, In | Out] = {
             "fetch": In(FaultReport),
             "dispatcher": In(FaultReport),
-            "overflow": In(1),
+            "overflow": In(SEMAPHORES),
             "next_position": In(POSITION_BITS),
             "first": Out(FaultReport),
             "stuck": Out(FaultReport),
@@ -38,11 +39,12 @@ class FaultCollector(Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         names = [queue.name.lower() for queue in Queue]
-        with m.If(self.overflow):
+        with m.If(self.overflow.any()):
             m.d.comb += [
                 self.first.valid.eq(1),
                 self.first.code.eq(Fault.SEMAPHORE_OVERFLOW),
                 self.first.position.eq(self.next_position),
+                self.first.detail.eq(self.overflow),
             ]
         units = (getattr(self, f"unit_{name}") for name in names)
         for report in (self.fetch, self.dispatcher, *units):

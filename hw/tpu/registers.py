@@ -81,7 +81,12 @@ REGISTERS: tuple[Register, ...] = (
     Register("error", 0x018, "ro", "error code, 0 when none"),
     Register("error_position", 0x01C, "ro", "number of the faulting instruction in the program"),
     Register("error_tag", 0x020, "ro", "its tag"),
-    Register("error_detail", 0x024, "ro", "the offending row or DRAM offset (low 32 bits)"),
+    Register(
+        "error_detail",
+        0x024,
+        "ro",
+        "the offending row, DRAM offset (low 32 bits) or semaphores (a bit each)",
+    ),
     Register("program", 0x028, "rw", "DRAM offset of the program, a multiple of 64"),
     Register("program_length", 0x02C, "rw", "instructions in the program"),
     Register("dram_base", 0x030, "rw", "bus address of DRAM offset 0, a multiple of 4096"),

@@ -18,14 +18,14 @@ class Semaphores(Component):
     A queue asks with `request_<queue>` for the semaphores in `mask_<queue>`; with `grant_<queue>`,
     in the same cycle, it has taken one from each. Where two queues want the same semaphore in one
     cycle the lower queue number goes first. `completed_<queue>` adds one to each signalled
-    semaphore, visible in the next cycle, as is `overflow`: a count has passed its maximum. What
-    the counts are after that has no meaning until reset. `maximum` is one less than a power of
-    two, at least 3.
+    semaphore, visible in the next cycle, as is `overflow`: a bit for each semaphore whose count has
+    passed its maximum. What the counts are after that has no meaning until reset.
+    `maximum` is one less than a power of two, at least 3.
     """
 
     def __init__(self, maximum: int = SEMAPHORE_MAX) -> None:
         self.maximum = maximum
-        members: dict[str, In | Out] = {"overflow": Out(1)}
+        members: dict[str, In | Out] = {"overflow": Out(SEMAPHORES)}
         for queue in Queue:
             name = queue.name.lower()
             members |= {
@@ -69,5 +69,5 @@ class Semaphores(Component):
             with m.If(changing[number]):
                 total = count + sum(signals[number] for signals in added) - spoken_for[number]
                 m.d.sync += count.eq(total)
-        m.d.comb += self.overflow.eq(Cat(count[-1] for count in counts).any())
+        m.d.comb += self.overflow.eq(Cat(count[-1] for count in counts))
         return m

@@ -28,19 +28,19 @@ public:
         }
     }
 
-    // The end of a cycle; false if a count has passed its maximum.
-    bool settle() {
-        bool fits = true;
+    // The end of a cycle; a bit for each count that has passed its maximum.
+    int64_t settle() {
+        int64_t over = 0;
         changed_ |= taken_;
         for (int64_t left = changed_; left; left &= left - 1) {
             const int number = __builtin_ctzll(uint64_t(left));
             const int64_t bit = int64_t(1) << number;
             counts_[number] -= (taken_ & bit) != 0;
             available_ = counts_[number] ? available_ | bit : available_ & ~bit;
-            fits &= counts_[number] <= kSemaphoreMax;
+            if (counts_[number] > kSemaphoreMax) over |= bit;
         }
         taken_ = changed_ = 0;
-        return fits;
+        return over;
     }
 
 private:
@@ -83,7 +83,8 @@ public:
             if (done[i].valid) semaphores_.signal(done[i].signal), moved = true;
         }
         if (to >= 0) queues_[to].fifo.push(int(dispatched) - 1);
-        if (!semaphores_.settle()) stop = {int64_t(Error::SEMAPHORE_OVERFLOW), dispatched, 0, 0};
+        if (const int64_t over = semaphores_.settle())
+            stop = {int64_t(Error::SEMAPHORE_OVERFLOW), dispatched, 0, over};
         awake = moved;
     }
 

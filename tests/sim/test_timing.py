@@ -220,3 +220,4 @@ def test_what_stops_the_core_stops_the_model(engines, name):
             engine.run(PROGRAM_AT, len(program))
         assert caught.value.code is code
         assert position is None or caught.value.position == position
+        assert code is not Error.SEMAPHORE_OVERFLOW or caught.value.detail == 2

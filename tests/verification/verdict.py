@@ -38,7 +38,8 @@ class Verdict:
     """By position: what an instruction may be stopped for."""
     watchdog: bool = False
     done: bool = False
-    overflow: bool = False
+    overflow: int = 0
+    """A bit for each semaphore that is signalled more often than it can count."""
     defined: bool = False
     """Race-free and done: every byte must equal the oracle's."""
     tags: dict[int, int] = field(default_factory=dict)
@@ -51,7 +52,7 @@ class Verdict:
         if found.code is Error.WATCHDOG:
             return self.watchdog
         if found.code is Error.SEMAPHORE_OVERFLOW:
-            return self.overflow
+            return found.detail != 0 and found.detail & ~self.overflow == 0
         if found.code not in self.faults.get(found.position, ()):
             return False
         return found.tag == self.tags.get(found.position, 0)
@@ -102,7 +103,7 @@ def judge(config: TpuConfig, found: Corrupted, dram_bytes: int, oracle: Outcome)
     )
     faulty, mixed, locked = bool(verdict.faults), _mixed(seen), bool(find_lockup(seen, config))
     ends = oracle.code is Error.NONE
-    verdict.overflow = max(signals.values(), default=0) > isa.SEMAPHORE_MAX
+    verdict.overflow = sum(1 << s for s, n in signals.items() if n > isa.SEMAPHORE_MAX)
     verdict.watchdog = locked or mixed
     # find_lockup leaves out the tile that waits in the array: what it fears may yet end
     verdict.done = not faulty and (mixed or not locked or ends)

@@ -160,7 +160,7 @@ def build(f: Formal) -> None:
     f.lemma(~f.peek("dut.broken"), "unbroken")
 
     f.check("no_deadlock", dut.halted | Cat(moves).any(), reached=dut.halted)
-    f.check("no_fault", ~dut.fault.valid & ~semaphores.overflow, reached=dut.halted)
+    f.check("no_fault", ~dut.fault.valid & ~semaphores.overflow.any(), reached=dut.halted)
     f.check("each_once", ~Cat(again).any(), when=Cat(accepted).any())
     f.check("in_order", ~Cat(disorder).any(), when=accepted[2])
     f.check("fence_holds", ~Cat(over_fence).any(), when=accepted[3] & (kinds[1] == FENCE))

@@ -48,9 +48,11 @@ INPUTS = [
     Field("size", 32),
     Field("clear", 1),
 ]
-CYCLES = 120000
-RUN = 1000
-"""Cycles from one reset to the next; base and size of the DRAM hold as long."""
+SHORT, LONG = (120, 1000), (5, 12000)
+"""Runs and cycles of each, from one reset to the next; base and size of the DRAM hold as long."""
+ENDS = np.cumsum(np.repeat([SHORT[1], LONG[1]], [SHORT[0], LONG[0]]))
+STARTS = np.concatenate([[0], ENDS[:-1]])
+CYCLES = int(ENDS[-1])
 
 
 def content(address):
@@ -133,8 +135,9 @@ def stimulus(rng):
     for name, item in FIELDS.items():
         low, high = item.range
         found[name] = rng.integers(low, high + 1, CYCLES)
-    run, phase = np.divmod(np.arange(CYCLES), RUN)
-    runs = CYCLES // RUN
+    run = np.repeat(np.arange(len(ENDS)), ENDS - STARTS)
+    runs, left = len(ENDS), ENDS[run] - np.arange(CYCLES)
+    long = run >= SHORT[0]
 
     def pick(values):
         return np.asarray(values)[run]
@@ -143,27 +146,38 @@ def stimulus(rng):
     lane = rng.integers(0, N, CYCLES)
     row_bytes = sometimes(0.5, N - lane, rng.integers(1, N - lane + 1))
     found["lane"] = lane
-    found["row_bytes"] = sometimes(0.003, rng.integers(1, 512, CYCLES), row_bytes)
+    illegal = np.where(rng.random(CYCLES) < 0.5, N - lane, 0) + (1 << rng.integers(3, 9, CYCLES))
+    illegal = sometimes(0.5, rng.integers(1, 512, CYCLES), illegal)
+    found["row_bytes"] = np.where(~long & (rng.random(CYCLES) < 0.004), illegal, row_bytes)
     found["rows"] = sometimes(0.15, rng.integers(1, 40, CYCLES), rng.integers(1, 7, CYCLES))
     found["rows"] = sometimes(0.01, 1 << rng.integers(5, 11, CYCLES), found["rows"])
     found["lines"] = sometimes(0.2, rng.integers(1, 5, CYCLES), 1)
     found["lines"] = sometimes(0.01, 1 << rng.integers(3, 9, CYCLES), found["lines"])
+    # counts that only a long run can end, one at a time
+    many = 1 << rng.integers(6, 13, CYCLES)
+    many += rng.integers(0, many)
+    which = rng.random(CYCLES) < 0.5
+    found["rows"] = np.where(long, np.where(which, many, 1), found["rows"])
+    found["lines"] = np.where(long, np.where(which, 1, many), found["lines"])
     small = rng.integers(-64, 64, CYCLES)
     bits = isa.Load.fields["dram_row_stride"].bits
     stride = sometimes(
         0.6, found["row_bytes"], sometimes(0.3, rng.integers(-5000, 5000, CYCLES), small)
     )
+    stride = np.where(long, rng.integers(0, 9, CYCLES), stride)
     found["dram_row_stride"] = stride & ((1 << bits) - 1)
     bits = isa.Load.fields["dram_line_stride"].bits
     stride = sometimes(
         0.3, rng.integers(-1 << 20, 1 << 20, CYCLES), rng.integers(-200, 200, CYCLES)
     )
+    stride = np.where(long, rng.integers(0, 600, CYCLES), stride)
     found["dram_line_stride"] = stride & ((1 << bits) - 1)
     address = (rng.random(CYCLES) * (size - 4000)).astype(np.int64) + 1500
     near = rng.integers(-300, 40, CYCLES) + sometimes(
         0.5, size, 0x1000 * rng.integers(1, 10, CYCLES)
     )
-    found["address"] = sometimes(0.08, near, address) & 0xFFFFFFFF
+    near = np.where(long, rng.integers(0, 1 << 13, CYCLES), near)
+    found["address"] = np.where(long | (rng.random(CYCLES) < 0.08), near, address) & 0xFFFFFFFF
     limit = np.choose(
         found["memory"],
         [CONFIG.scratchpad_rows, 1 << 20, CONFIG.parameter_subrows, CONFIG.lane_rows],
@@ -171,20 +185,25 @@ def stimulus(rng):
     base = (rng.random(CYCLES) * np.maximum(limit - 200, 1)).astype(np.int64) + 60
     rows = sometimes(0.2, rng.integers(-9, 9, CYCLES), 1)
     for name in ("row_stride", "line_stride"):
-        found[name] = rows & 0xFFFFF
+        found[name] = np.where(long, 0, rows) & 0xFFFFF
     del found["base"]
-    found["base_row"] = sometimes(0.01, limit - rng.integers(0, 3, CYCLES), base) & 0xFFFFF
+    found["base_row"] = (
+        np.where(~long & (rng.random(CYCLES) < 0.01), limit - rng.integers(0, 3, CYCLES), base)
+        & 0xFFFFF
+    )
     found["position"] = rng.integers(0, 1 << POSITION_BITS, CYCLES)
-    pace = pick(rng.choice([0.2, 0.6, 1.0], runs))
+    pace = np.where(long, 1.0, pick(rng.choice([0.2, 0.6, 1.0], runs)))
     for name, share in (("valid", 0.5), ("request_ready", 0.7), ("scratchpad_ready", 0.8)):
         found[name] = (rng.random(CYCLES) < share).astype(np.int64)
     found["answer"] = (rng.random(CYCLES) < pace).astype(np.int64)
     found["weights_ready"] = (rng.random(CYCLES) < pace).astype(np.int64)
-    failing = pick(rng.random(runs) < 0.1)
-    found["error"] = (failing & (rng.random(CYCLES) < 0.02)).astype(np.int64)
+    failing = pick(np.where(rng.random(runs) < 0.3, rng.choice([0.001, 0.02], runs), 0))
+    found["error"] = (~long & (rng.random(CYCLES) < failing)).astype(np.int64)
     stopping = pick(rng.random(runs) < 0.3)
-    found["stop"] = (stopping & (phase > RUN - 60)).astype(np.int64)
-    found["clear"] = (phase == 0).astype(np.int64)
+    found["stop"] = (stopping & ~long & (left < 60)).astype(np.int64)
+    # the first run follows the reset of the whole core
+    found["valid"][STARTS] = 0
+    found["clear"] = np.isin(np.arange(CYCLES), STARTS[1:]).astype(np.int64)
     found["dram"] = pick(rng.integers(0, 1 << 28, runs))
     found["size"] = size
     for name, item in FIELDS.items():
@@ -223,8 +242,7 @@ def check(stimulus, response):
         for at in ((response[f"{port}_valid"] == 1) & accepted[port]).nonzero()[0]
     )
     faults = response["fault"].nonzero()[0]
-    for begin in range(0, CYCLES, RUN):
-        end = begin + RUN
+    for begin, end in zip(STARTS, ENDS, strict=True):
         base = int(stimulus["dram"][begin + 1]) << 12
         size = int(stimulus["size"][begin + 1])
         expected, cause, least = [], None, 0

@@ -33,11 +33,11 @@ def connect(m, unit, given):
         ]
     # after an overflow nothing has a meaning until reset
     over = Signal()
-    m.d.sync += over.eq((over | unit.overflow) & ~given["clear"])
+    m.d.sync += over.eq((over | unit.overflow.any()) & ~given["clear"])
     grants = Cat(getattr(unit, f"grant_{name}") for name in NAMES)
     return {
-        "grants": Mux(over | unit.overflow, 0, grants),
-        "overflow": ~over & unit.overflow,
+        "grants": Mux(over | unit.overflow.any(), 0, grants),
+        "overflow": Mux(over, 0, unit.overflow),
     }
 
 
@@ -73,8 +73,8 @@ def check(stimulus, response):
     counts, over = np.zeros(SEMAPHORES, int), False
     bits = 1 << np.arange(SEMAPHORES)
     for cycle in range(CYCLES):
-        overflows = not over and bool((counts > SEMAPHORE_MAX).any())
-        over = over or overflows
+        overflows = 0 if over else int(bits[counts > SEMAPHORE_MAX].sum())
+        over = over or overflows != 0
         grants, spoken, available = 0, 0, int(bits[counts > 0].sum())
         for number, name in enumerate(NAMES):
             mask = int(stimulus[f"mask_{name}"][cycle])
