@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -39,8 +39,12 @@ DUMP = 8
 """After so many programs the rows that were written are also read back from the core."""
 AUDIT = 64
 """After so many, every row."""
-CHUNK = 2500
-"""Programs that one process runs in a row."""
+CHUNK = {"tiny": 1000, "ulx3s": 100, "default": 100, "large": 40}
+"""Programs that one process runs in a row, some ten seconds."""
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells expect."""
+LINES = 20
+"""Of progress, where there is no terminal for a bar."""
 MOST_FAILURES = 5
 
 
@@ -54,6 +58,7 @@ class Campaign:
     cpu_seconds: float = 0.0
     failures: list[str] = field(default_factory=list)
     coverage: Coverage = field(default_factory=Coverage)
+    interrupted: bool = False
 
     def merge(self, other: Campaign) -> None:
         """Add what another one counted."""
@@ -73,7 +78,8 @@ class Campaign:
             f"{self.coverage.tables()}\n\n{self.coverage.summary()}\n"
             f"{total} programs ({kinds}), {self.instructions} instructions, "
             f"{self.cycles} cycles of the core in {cpu_seconds:.1f} CPU-seconds "
-            f"({total / cpu_seconds:.0f} programs/s): {len(self.failures)} mismatches"
+            f"({total / max(cpu_seconds, 1e-9):.0f} programs/s): {len(self.failures)} mismatches"
+            + (", interrupted" if self.interrupted else "")
         )
 
 
@@ -184,6 +190,46 @@ def run_chunk(
     return campaign
 
 
+@dataclass(frozen=True)
+class Chunk:
+    """Arguments of `run_chunk`, for another process."""
+
+    preset: str
+    seed: int
+    numbers: range
+    illegal: float
+
+    def run(self) -> Campaign:
+        return run_chunk(self.preset, self.seed, self.numbers, self.illegal, int)
+
+
+def chunks(count: int, seed: int, ratio: dict[str, int], illegal: float) -> list[Chunk]:
+    """`count` programs or a few more, presets mixed from the beginning to the end."""
+    placed = []
+    for name, share in ratio.items():
+        numbers = range(-(-count * share // sum(ratio.values())))
+        step = CHUNK[name]
+        placed += [
+            ((at + step / 2) / len(numbers), Chunk(name, seed, numbers[at : at + step], illegal))
+            for at in numbers[::step]
+        ]
+    return [chunk for _, chunk in sorted(placed, key=lambda each: each[0])]
+
+
+def _leave_interrupts_alone() -> None:
+    """Ctrl-C is for the process that has the figures."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _results(work: list[Chunk], jobs: int) -> Iterator[Campaign]:
+    """Of each chunk, in any order."""
+    if jobs == 1:
+        yield from map(Chunk.run, work)
+        return
+    with get_context("spawn").Pool(jobs, _leave_interrupts_alone) as pool:
+        yield from pool.imap_unordered(Chunk.run, work)
+
+
 def run(
     count: int,
     seed: int,
@@ -192,31 +238,30 @@ def run(
     progress: bool = True,
     jobs: int = 1,
 ) -> Campaign:
-    """`count` programs, on `jobs` processes; no more chunks after `MOST_FAILURES` mismatches."""
-    campaign, total = Campaign(), sum(ratio.values())
-    chunks = []
-    for name, share in ratio.items():
-        programs = range(-(-count * share // total))
-        chunks += [(name, programs[at : at + CHUNK]) for at in programs[::CHUNK]]
-    with Progress(console=Console(stderr=True), disable=not progress, transient=True) as bar:
-        task = bar.add_task("cosim", total=count)
-        if jobs == 1:
-            for name, numbers in chunks:
-                if len(campaign.failures) < MOST_FAILURES:
-                    found = run_chunk(name, seed, numbers, illegal, lambda: bar.advance(task))
-                    campaign.merge(found)
-            return campaign
-        with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-            waiting = {
-                pool.submit(run_chunk, name, seed, numbers, illegal, int): len(numbers)
-                for name, numbers in chunks
-            }
-            for done in as_completed(waiting):
-                campaign.merge(done.result())
-                bar.advance(task, waiting[done])
-                if len(campaign.failures) >= MOST_FAILURES:
-                    pool.shutdown(cancel_futures=True)
+    """`count` programs, on `jobs` processes; no more chunks after `MOST_FAILURES` mismatches.
+
+    After Ctrl-C it gives what the chunks have found that had come to their end.
+    """
+    campaign, work = Campaign(), chunks(count, seed, ratio, illegal)
+    total, said, console = sum(len(chunk.numbers) for chunk in work), 0, Console(stderr=True)
+    bar = Progress(console=console, disable=not progress or not console.is_terminal, transient=True)
+    begin = time.monotonic()
+    with bar:
+        task = bar.add_task("cosim", total=total)
+        try:
+            for found in _results(work, jobs):
+                campaign.merge(found)
+                done, wrong = campaign.programs.total(), len(campaign.failures)
+                bar.update(task, completed=done)
+                if progress and bar.disable and done * LINES // total > said:
+                    said = done * LINES // total
+                    seconds = time.monotonic() - begin
+                    message = f"{done} of {total} programs, {wrong} mismatches, {seconds:.0f} s"
+                    print(message, file=sys.stderr, flush=True)
+                if wrong >= MOST_FAILURES:
                     break
+        except KeyboardInterrupt:
+            campaign.interrupted = True
     return campaign
 
 
@@ -242,10 +287,13 @@ def main() -> int:
             "cycles": campaign.cycles,
             "cpu_seconds": round(campaign.cpu_seconds, 1),
             "watchdog": WATCHDOG,
+            "interrupted": campaign.interrupted,
             "mismatches": campaign.failures,
             "coverage": campaign.coverage.to_dict(),
         }
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
+    if campaign.interrupted:
+        return INTERRUPTED
     return 1 if campaign.failures else 0
 
 

@@ -1,5 +1,6 @@
 """Random instruction streams on the Verilated core: breaks if RTL and oracle part ways."""
 
+from collections import Counter
 from random import Random
 
 import numpy as np
@@ -26,6 +27,23 @@ def test_random_programs_and_corruptions_agree(seed):
     reached = {name.split()[0] for name, *_ in campaign.coverage.instructions}
     assert reached == {"LOAD", "MATMUL", "VECTOR", "STORE", "FENCE", "HALT"}
     assert len({error for _, error, _ in campaign.coverage.ends}) >= 6
+
+
+def test_ctrl_c_leaves_what_was_found(monkeypatch):
+    """Half an hour of programs must not be lost with the last one."""
+    ran = []
+
+    def run_chunk(name, seed, numbers, illegal, advance):
+        if len(ran) == 3:
+            raise KeyboardInterrupt
+        ran.append(name)
+        return cosim.Campaign(Counter({name: len(numbers)}))
+
+    monkeypatch.setattr(cosim, "run_chunk", run_chunk)
+    campaign = cosim.run(6000, 1, {"tiny": 5, "large": 1}, progress=False)
+    assert campaign.interrupted and sum(campaign.programs.values()) > 0
+    assert campaign.programs == sum((Counter({n: cosim.CHUNK[n]}) for n in ran), Counter())
+    assert "interrupted" in campaign.summary()
 
 
 @pytest.mark.parametrize("preset", ["ulx3s", "default"])

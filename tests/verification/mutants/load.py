@@ -48,9 +48,9 @@ INPUTS = [
     Field("size", 32),
     Field("clear", 1),
 ]
-SHORT, LONG = (120, 1000), (5, 12000)
+SHORT, LONG, LONGEST = (240, 1000), (4, 12000), (2, 70000)
 """Runs and cycles of each, from one reset to the next; base and size of the DRAM hold as long."""
-ENDS = np.cumsum(np.repeat([SHORT[1], LONG[1]], [SHORT[0], LONG[0]]))
+ENDS = np.cumsum(np.repeat(*np.transpose([SHORT, LONG, LONGEST])[::-1]))
 STARTS = np.concatenate([[0], ENDS[:-1]])
 CYCLES = int(ENDS[-1])
 
@@ -148,15 +148,15 @@ def stimulus(rng):
     found["lane"] = lane
     illegal = np.where(rng.random(CYCLES) < 0.5, N - lane, 0) + (1 << rng.integers(3, 9, CYCLES))
     illegal = sometimes(0.5, rng.integers(1, 512, CYCLES), illegal)
-    found["row_bytes"] = np.where(~long & (rng.random(CYCLES) < 0.004), illegal, row_bytes)
+    found["row_bytes"] = np.where(~long & (rng.random(CYCLES) < 0.01), illegal, row_bytes)
     found["rows"] = sometimes(0.15, rng.integers(1, 40, CYCLES), rng.integers(1, 7, CYCLES))
     found["rows"] = sometimes(0.01, 1 << rng.integers(5, 11, CYCLES), found["rows"])
-    found["lines"] = sometimes(0.2, rng.integers(1, 5, CYCLES), 1)
+    found["lines"] = sometimes(0.4, rng.integers(1, 5, CYCLES), 1)
     found["lines"] = sometimes(0.01, 1 << rng.integers(3, 9, CYCLES), found["lines"])
     # counts that only a long run can end, one at a time
-    many = 1 << rng.integers(6, 13, CYCLES)
+    many = 1 << np.where(run < SHORT[0] + LONG[0], rng.integers(6, 13, CYCLES), 15)
     many += rng.integers(0, many)
-    which = rng.random(CYCLES) < 0.5
+    which = np.where(many < 1 << 15, rng.random(CYCLES) < 0.5, run % 2)
     found["rows"] = np.where(long, np.where(which, many, 1), found["rows"])
     found["lines"] = np.where(long, np.where(which, 1, many), found["lines"])
     small = rng.integers(-64, 64, CYCLES)
@@ -168,7 +168,7 @@ def stimulus(rng):
     found["dram_row_stride"] = stride & ((1 << bits) - 1)
     bits = isa.Load.fields["dram_line_stride"].bits
     stride = sometimes(
-        0.3, rng.integers(-1 << 20, 1 << 20, CYCLES), rng.integers(-200, 200, CYCLES)
+        0.5, rng.integers(-1 << 20, 1 << 20, CYCLES), rng.integers(-200, 200, CYCLES)
     )
     stride = np.where(long, rng.integers(0, 600, CYCLES), stride)
     found["dram_line_stride"] = stride & ((1 << bits) - 1)
