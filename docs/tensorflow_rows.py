@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 CLUSTER = "comes with the cluster"
-NOT_YET = "not yet"
 
 
 class Row(NamedTuple):
@@ -150,5 +149,8 @@ PAPERS = (
     Row("graph functions: call, gradient, serialise",
         ("graph/test_control_flow.py::test_gradient_of_while",
          "runtime/test_checkpoint.py::test_meta_graph_trains_on_in_a_new_graph")),
-    Row("placement by simulated cost beats all-on-one-device", (), (), NOT_YET),
+    Row("placement by simulated cost beats all-on-one-device (`python -m bench placement`)",
+        ("compiler/test_simulate.py::test_towers_of_the_bench",
+         "compiler/test_simulate.py::test_never_worse_than_one_device_and_the_same_values",
+         "compiler/test_simulate.py::test_a_product_goes_where_it_is_over_first")),
 )  # fmt: skip

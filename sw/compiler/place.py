@@ -26,7 +26,8 @@ class Places(Protocol):
         """None when the named device takes `op`, else the reason why not."""
 
 
-def _choose(op: Operation, names: Sequence[str], specs: dict[str, DeviceSpec]) -> str:
+def choose(op: Operation, names: Sequence[str], specs: dict[str, DeviceSpec]) -> str:
+    """The first of the devices that the op's name allows; raises for an unknown one."""
     wanted = parse(op.device)
     for name in names:
         if wanted.matches(specs[name]):
@@ -38,7 +39,7 @@ def _choose(op: Operation, names: Sequence[str], specs: dict[str, DeviceSpec]) -
     )
 
 
-def _keeper(op: Operation, inputs: Sequence[Tensor]) -> str | None:
+def keeper(op: Operation, inputs: Sequence[Tensor]) -> str | None:
     """The device of the state that `op` works on; None for a branch or loop, whose body may work on
     state of several devices."""
     if any(isinstance(value, Function) for value in op.attrs.values()):
@@ -76,7 +77,7 @@ def place(unit: Unit, places: Places) -> Unit:
     def make(
         op: Operation, graph: Graph, inputs: tuple[Tensor, ...], controls: tuple[Operation, ...]
     ) -> Operation | None:
-        name = _choose(op, places.names, specs) if op.device else host
+        name = choose(op, places.names, specs) if op.device else host
         if specs[name].kind != specs[host].kind:
             if op.op_def.host_only:
                 name = host
@@ -86,7 +87,7 @@ def place(unit: Unit, places: Places) -> Unit:
                     fallback.append(Fallback(op.type, op.name, reason))
                     name = host
         if specs[name].kind == specs[host].kind:
-            name = _keeper(op, inputs) or name
+            name = keeper(op, inputs) or name
         return graph.copy_op(op, inputs, controls, name)
 
     placed = rebuild(unit, None, make)

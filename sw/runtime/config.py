@@ -9,6 +9,7 @@ from typing import Any
 from sw.graph.errors import InvalidArgumentError
 
 TPU_ENGINES = ("functional", "timing", "rtl")
+PLACEMENTS = ("named", "simulated")
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,11 @@ class SessionConfig:
     to "/cpu:3" (a kind that is not named: one). `compress_transfers`: float32
     values cross from device to device as bfloat16, in half the bytes with a relative error of at
     most 2^-8. `enable_recv_scheduling`: a value from elsewhere is taken over right before its first
-    use, not when its partition begins. The TPU's own parameters are checked when the session first
-    uses it."""
+    use, not when its partition begins. `placement`: "named" (ops without a device run on the first
+    CPU) or "simulated" (they run where a simulation says that the run is over first; float products
+    that go to the TPU are quantised at its border). `measured`: the `step_stats` of a traced run,
+    whose times on the CPU count more in the simulation than its estimates. `tpu_clock_mhz`: what a
+    cycle is worth in it. The TPU's own parameters are checked when the session first uses it."""
 
     tpu: str = "functional"
     tpu_config: Any = None
@@ -35,6 +39,9 @@ class SessionConfig:
     device_count: Mapping[str, int] = field(default_factory=dict, hash=False)
     compress_transfers: bool = False
     enable_recv_scheduling: bool = True
+    placement: str = "named"
+    measured: Any = field(default=None, hash=False, repr=False)
+    tpu_clock_mhz: float = 200.0
 
     def __post_init__(self) -> None:
         engine = self.tpu
@@ -50,6 +57,15 @@ class SessionConfig:
                     f"SessionConfig({name}={getattr(self, name)!r}): should be True or False"
                 )
         self._check_counts()
+        if self.placement not in PLACEMENTS:
+            raise InvalidArgumentError(
+                f"SessionConfig(placement={self.placement!r}): should be one of "
+                f"{', '.join(PLACEMENTS)}"
+            )
+        if not self.tpu_clock_mhz > 0:
+            raise InvalidArgumentError(
+                f"SessionConfig(tpu_clock_mhz={self.tpu_clock_mhz!r}): should be more than 0"
+            )
 
     def _check_counts(self) -> None:
         counts = self.device_count

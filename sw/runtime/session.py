@@ -168,7 +168,8 @@ class Session:
             elements = tuple(self._element(item) for item in items)
             tensors = tuple(dict.fromkeys(e for e in elements if isinstance(e, Tensor)))
             targets = tuple(dict.fromkeys(e for e in elements if isinstance(e, Operation)))
-            plan = compile_unit(Unit(self.graph, feeds, tensors, targets), self.devices, self.dump)
+            unit = Unit(self.graph, feeds, tensors, targets)
+            plan = compile_unit(unit, self.devices, self.dump, self.devices.costs())
             executables = [self.devices.get(p.device).compile(p) for p in plan.partitions]
             known = set(self.fallback)
             self.fallback += [f for f in plan.fallback if f not in known]

@@ -19,7 +19,7 @@ from sw.runtime.config import SessionConfig
 from sw.runtime.devices.cpu import CpuDevice
 from sw.runtime.executor import Executor
 
-PASSES = ("prune", "check", "fold", "cse", "place", "partition")
+PASSES = ("prune", "check", "fold", "cse", "simulate", "place", "partition")
 
 
 class Places:

@@ -42,6 +42,7 @@ class DeviceSet:
         self._config = config
         self._resources = resources
         self._made: dict[str, Any] = {}
+        self._costs: Any = None
         self._lock = threading.Lock()
 
     def get(self, name: str) -> Device:
@@ -62,6 +63,16 @@ class DeviceSet:
     def supports(self, name: str, op: Operation) -> str | None:
         """None when the device takes `op`, else the reason why not."""
         return self.get(name).supports(op)
+
+    def costs(self) -> Any:
+        """What placement by simulation goes by, None if the session places by names."""
+        if self._config.placement == "named":
+            return None
+        with self._lock:
+            if self._costs is None:
+                module = importlib.import_module("sw.runtime.devices.costs")
+                self._costs = module.CostModel(self._config)
+            return self._costs
 
     def close(self) -> None:
         """Close every device that was made; their reports can still be read."""
