@@ -5,13 +5,15 @@ go to a device and back. An op that may wait for others is a partition of its ow
 not need its value waits with it. A value has one Send and is transferred once per (tensor,
 device), however many of that device's ops or stages use it; its Recv stands as late as it can,
 directly before the first op that uses it. Constants, constants dequantised and handles of state are
-copied to every partition that uses them and never sent.
+copied to every partition that uses them and never sent. An int8 value that a later stage of its
+device dequantises goes there as int8.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sw.compiler.tpu.support import VIEWS, swaps_last
 from sw.compiler.unit import Fallback, Unit
 from sw.graph.graph import Graph
 from sw.graph.operation import Operation
@@ -67,6 +69,14 @@ def _rootless(unit: Unit) -> set[Operation]:
         and not op.control_inputs
         or op.type in HANDLES
     }
+
+
+def _codes(op: Operation) -> bool:
+    """Whether an op dequantises an int8 tensor by constants, or only shows what one did."""
+    while op.type in VIEWS or swaps_last(op):
+        op = op.inputs[0].op
+    constants = all(tensor.op.type == "const" for tensor in op.inputs[1:])
+    return op.type == "dequantize_linear" and constants and not op.control_inputs
 
 
 Stage = tuple[str, int, str]
@@ -133,6 +143,8 @@ class _Cutter:
         else:
             source = self.order[self.stages[tensor.op]]
             sender = self.parts[source]
+            if sender.device == part.device and _codes(tensor.op):
+                return self.place(part, tensor.op).outputs[tensor.index]
             key = f"{sender.device}->{part.device}|{tensor.name}"
             sender.wanted.setdefault(key, sender.tensors[tensor])
             part.after.add(source)

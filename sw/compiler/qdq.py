@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.tpu import numerics
-from sw.compiler.regions import Chain, Regions, regions
+from sw.compiler.regions import Chain, Regions, is_view, regions
 from sw.compiler.tpu.specialise import like
 from sw.compiler.tpu.support import FLOAT_SUFFIX, LINEAR, TRANSPOSED, VIEWS, data_input, unsupported
 from sw.compiler.unit import Fallback, Unit
@@ -184,7 +184,7 @@ class _Inserter:
             copy = self.graph.copy_op(op, inputs, self._controls(op))
             self.after[op] = copy
             self.made.update(zip(op.outputs, copy.outputs, strict=True))
-            if source is not None and op.type in VIEWS:
+            if source is not None and is_view(op):
                 copy.device = self.device
                 self.held[copy.outputs[0]] = source
 
@@ -273,7 +273,11 @@ class _Inserter:
         return new, self.held[new]
 
     def _parameters(self, tensor: Tensor) -> tuple[np.float32, int]:
+        low, high = self.ranges[tensor.name]
+        if tensor in self.regions.symmetric:
+            reach = max(abs(low), abs(high))
+            low, high = -reach * 128 / 127, reach
         try:
-            return numerics.activation_quantization(*self.ranges[tensor.name])
+            return numerics.activation_quantization(low, high)
         except ValueError as error:
             raise InvalidArgumentError(f"tensor {tensor.name!r}: {error}", tensor.op) from None

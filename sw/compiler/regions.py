@@ -18,6 +18,8 @@ from sw.compiler.tpu.support import (
     WINDOWED,
     data_input,
     data_inputs,
+    product_reason,
+    swaps_last,
     table_operands,
     unsupported,
     vector_reason,
@@ -47,21 +49,27 @@ class Chain:
 
 @dataclass(frozen=True)
 class Regions:
-    """`chains`; `ends`, the last op behind each addition, concatenation and mean; `mapped`, the
-    ops that become part of a table; `held`, the tensors that become int8, and of these `closed`,
-    those that an int8 op reads."""
+    """`chains`; `ends`, the last op behind each addition, product of tensors, concatenation and
+    mean; `mapped`, the ops that become part of a table; `held`, the tensors that become int8, of
+    these `closed`, those that an int8 op reads, and `symmetric`, those with zero point 0."""
 
     chains: list[Chain]
     ends: dict[Operation, Operation]
     mapped: frozenset[Operation]
     held: frozenset[Tensor]
     closed: tuple[Tensor, ...]
+    symmetric: frozenset[Tensor]
 
     def measured(self) -> tuple[Tensor, ...]:
         """The tensors whose ranges give the scales."""
         tensors = [*self.closed, *(chain.end.outputs[0] for chain in self.chains)]
         tensors += [end.outputs[0] for end in self.ends.values()]
         return tuple(dict.fromkeys(tensors))
+
+
+def is_view(op: Operation) -> bool:
+    """Whether an op only shows a tensor in another way."""
+    return op.type in VIEWS or swaps_last(op)
 
 
 def users_of(unit: Unit) -> Users:
@@ -110,24 +118,26 @@ class _Finder:
         self.source: dict[Tensor, Tensor] = {}
         self.mapped: set[Operation] = set()
         self.closed: dict[Tensor, None] = {}
+        self.symmetric: set[Tensor] = set()
 
     def run(self) -> Regions:
         made = {chain.end for chain in self.chains}
         for op in self.unit.graph.get_operations():
-            if op in made or op.type in VIEWS and op.inputs[0] in self.held:
+            if op in made or is_view(op) and op.inputs[0] in self.held:
                 self.held.add(op.outputs[0])
             elif op.type == "max_pool" and self._int8(op.inputs[0]):
                 self._close(op.inputs[0])
                 self.held.add(op.outputs[0])
-            elif op.type in WINDOWED + JOINED and self._vector(op):
+            elif op.type in WINDOWED + JOINED and self._vector(op) or self._product(op):
                 self.ends[op] = end = self._end(op)
                 self.held.add(end.outputs[0])
             else:
                 self._map(op)
         for chain in self.chains:
             self._close(chain.source)
+        mapped, held = frozenset(self.mapped), frozenset(self.held)
         return Regions(
-            self.chains, self.ends, frozenset(self.mapped), frozenset(self.held), tuple(self.closed)
+            self.chains, self.ends, mapped, held, tuple(self.closed), frozenset(self.symmetric)
         )
 
     def _vector(self, op: Operation) -> bool:
@@ -138,12 +148,34 @@ class _Finder:
             return False
         if not all(self._int8(tensor) for tensor in op.inputs):
             return False
-        if all(tensor in self.source for tensor in op.inputs) and op.type == "add":
-            if len({self.source[tensor] for tensor in op.inputs}) == 1:
+        if all(tensor in self.source for tensor in op.inputs) or op.type == "mul":
+            sources = {self.source.get(tensor, tensor) for tensor in op.inputs}
+            if op.type in ("add", "mul") and len(sources) == 1:
                 return False  # a map
+        if op.type == "mul":
+            self._balance(op)
         for tensor in op.inputs:
             self._close(tensor)
         return True
+
+    def _product(self, op: Operation) -> bool:
+        """Whether an op multiplies matrices that are both computed; they become int8 then."""
+        if op.type != "matmul" or any(constant_value(tensor) is not None for tensor in op.inputs):
+            return False
+        if product_reason(op) is not None:
+            return False
+        self._balance(op)
+        for tensor in op.inputs:
+            self._close(tensor)
+        return True
+
+    def _balance(self, op: Operation) -> None:
+        """Have the operands of a product at zero point 0: then it needs no correction."""
+        for tensor in op.inputs:
+            self.symmetric.add(tensor)
+            while tensor.op.type == "max_pool" or is_view(tensor.op):
+                tensor = tensor.op.inputs[0]
+                self.symmetric.add(tensor)
 
     def _int8(self, tensor: Tensor) -> bool:
         return tensor in self.held or tensor in self.source

@@ -92,7 +92,7 @@ def _exact(op, given):
     if op.type in VIEWS and isinstance(first, Codes):
         rest = [np.asarray(value) for value in given[1:]]
         return replace(first, q=op.op_def.bind(np, op.attrs)(first.q, *rest))
-    if op.type in ("max_pool", "transpose") and isinstance(first, Codes):
+    if op.type in ("max_pool", "transpose", "swap_axes") and isinstance(first, Codes):
         return replace(first, q=op.op_def.bind(np, op.attrs)(first.q))
     if op.type in RELUS and isinstance(first, Exact):
         return replace(first, relus=[*first.relus, op.type])
@@ -107,6 +107,11 @@ def _exact(op, given):
     codes = [value for value in given if isinstance(value, Codes)]
     if op.type == "conv2d_backprop_input" and len(codes) == 2:
         return _transposed(op, [int(size) for size in first], *codes[::-1])
+    if op.type == "mul" and len(codes) == 2 and first is not given[1]:
+        total = (first.q.astype(np.int64) - first.zero) * (
+            given[1].q.astype(np.int64) - given[1].zero
+        )
+        return Exact("linear", (total, first.scale, np.ravel(given[1].scale)))
     if op.type in ("conv2d", "depthwise_conv2d", "matmul") and len(codes) == 2:
         return _linear(op, *codes)
     if op.type in ("add", "bias_add") and isinstance(first, Exact):
@@ -144,12 +149,13 @@ def _windows(image, window):
 
 
 def _linear(op, x, w):
-    assert w.zero == 0 and np.ndim(x.scale) == 0
+    assert np.ndim(x.scale) == 0
     centred = x.q.astype(np.float64) - x.zero
     if op.type == "matmul":
-        weights = w.q.T if op.attrs["transpose_b"] else w.q
-        total = centred @ weights.astype(np.float64)
+        weights = w.q.swapaxes(-1, -2) if op.attrs["transpose_b"] else w.q
+        total = centred @ (weights.astype(np.float64) - w.zero)
         return Exact("linear", (total.astype(np.int64), x.scale, np.ravel(w.scale)))
+    assert w.zero == 0
     window = Window(w.q.shape[:2], op.attrs["strides"], op.attrs["dilations"], op.attrs["padding"])
     pads = [window.pads(i, x.q.shape[1 + i]) for i in (0, 1)]
     taps = _windows(np.pad(centred, ((0, 0), *pads, (0, 0))), replace_padding(window))

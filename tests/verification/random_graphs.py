@@ -42,6 +42,7 @@ class RandomGraph:
             self._convolve, self._convolve, self._depthwise, self._pool, self._mean, self._add,
             self._add, self._concat, self._map, self._map, self._flatten, self._matmul,
             self._transpose,
+            self._multiply, self._product, self._product,
         ]  # fmt: skip
         wanted = int(rng.integers(2, 10))
         while len(self.kinds) < wanted:
@@ -200,6 +201,44 @@ class RandomGraph:
             return None
         name = list(MAPS)[self.rng.integers(len(MAPS))]
         return self._close(MAPS[name](x, self.rng), 0.02)
+
+    def _multiply(self):
+        """Of two tensors, value by value: both at zero point 0."""
+        a = self._pick(int(self.rng.choice([2, 3, 4])))
+        if a is None:
+            return None
+        a = self._close(st.tanh(a), 0.008, 0)
+        self.held.append(a)
+        others = [x for x in self.held if x.shape == a.shape and self._zero(x) == 0]
+        b = others[self.rng.integers(len(others))]
+        self.open.pop(b, None)
+        return self._close(a * b, self._scale(a) * self._scale(b) * 60)
+
+    def _product(self):
+        """Of two tensors, matrix by matrix; rows of images are matrices."""
+        a = self._pick(int(self.rng.choice([2, 3])))
+        if a is None:
+            image = self._pick()
+            if image is None:
+                return None
+            n, h, w, c = image.shape.dims
+            rows = st.nn.max_pool(image, (h, 1), (1, 1), "VALID")
+            scale, zero = np.float32(self._scale(image)), self._zero(image)
+            rows = st.reshape(self._pair(rows, scale, zero), [n, w, c])
+            return self._pair(rows, scale, zero)
+        last = a.shape.dims[-1]
+        lead = a.shape.dims[:-2]
+        known = [x for x in self.held if x.shape.rank == a.shape.rank and x.shape.dims[:-2] == lead]
+        fits = [(x, True) for x in known if x.shape.dims[-1] == last]
+        fits += [(x, False) for x in known if x.shape.dims[-2] == last]
+        b, turned = fits[self.rng.integers(len(fits))]
+        self.open.pop(b, None)
+        if turned and self.rng.integers(2):
+            y = st.matmul(a, st.matrix_transpose(b))
+        else:
+            y = st.matmul(a, b, transpose_b=turned)
+        size = self._scale(a) * self._scale(b) * 3000 * np.sqrt(last)
+        return self._close(self._clamp(y), size)
 
     def _flatten(self):
         x = self._pick()

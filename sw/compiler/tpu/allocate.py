@@ -13,7 +13,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hw.tpu.config import TpuConfig
-from sw.compiler.tpu.layers import Activation, CompileError, Convolution
+from sw.compiler.tpu.layers import (
+    STREAMED,
+    Activation,
+    CompileError,
+    Convolution,
+    seconds_of,
+)
 from sw.compiler.tpu.network import Network
 from sw.compiler.tpu.packing import pack
 from sw.compiler.tpu.tile import Gap, Shape, Tiling, choose
@@ -143,7 +149,7 @@ class _Placer:
         used: dict[str, list[int]] = {}
         for number, layer in enumerate(self.layers):
             made.setdefault(self.network.whole(layer.output), number)
-            for name in layer.inputs:
+            for name in (layer.input, *seconds_of(layer)):
                 used.setdefault(self.network.whole(name), []).append(number)
         lives = {}
         for name, uses in used.items():
@@ -205,7 +211,7 @@ class _Placer:
         staged_in = whole(layer.input) not in resident
         staged_out = whole(layer.output) not in resident
         stored = staged_out or layer.output in self.network.outputs
-        seconds = sum(whole(name) not in resident for name in layer.inputs[1:])
+        seconds = sum(whole(name) not in resident for name in seconds_of(layer))
         key = (number, gaps, staged_in, staged_out, stored, seconds)
         if key not in self.known:
             self.known[key] = choose(
@@ -218,9 +224,7 @@ def estimate(network: Network, config: TpuConfig) -> list[tuple[str, int, int]]:
     """For each layer its name, estimated cycles, and the cycles of a core that never waits."""
     placement = place(network, config)
     ideal = [
-        -(-network.by_name[layer.output].positions * layer.weights.size // config.tile_bytes)
-        if isinstance(layer, Convolution)
-        else 0
+        -(-network.macs_of(layer) // config.tile_bytes) if isinstance(layer, STREAMED) else 0
         for layer in network.workers
     ]
     return [

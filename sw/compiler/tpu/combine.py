@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 
 from hw.tpu.config import TpuConfig
 from hw.tpu.numerics import INT8_MAX, INT8_MIN
-from sw.compiler.tpu.layers import Convolution, Depthwise, Epilogue, Layer, Pointwise
+from sw.compiler.tpu.layers import (
+    Convolution,
+    Depthwise,
+    Epilogue,
+    Layer,
+    Multiply,
+    Pointwise,
+    Product,
+)
 from sw.compiler.tpu.network import Network
 from sw.compiler.tpu.parameters import TABLE_ROWS
 
@@ -65,12 +73,14 @@ def _turns(layer: Pointwise, network: Network) -> list[Pointwise]:
 
 def join(before: Layer, after: Pointwise, config: TpuConfig) -> Layer | None:
     """Both as one layer; None if the vector unit cannot do that in one pass."""
-    if not isinstance(before, (Convolution, Depthwise, Pointwise)):
+    if not isinstance(before, (Convolution, Product, Depthwise, Multiply, Pointwise)):
         return None
     if isinstance(before, Convolution) and before.accumulators:
         return None
     first, then = before.epilogue, after.epilogue
     adds, maps = then.second is not None, then.table is not None
+    if isinstance(before, Multiply) and maps:
+        return None  # its operand has the lane memory
     if first is not None and (first.table is not None or (adds and first.second is not None)):
         return None
     clamped = before.low > INT8_MIN or before.high < INT8_MAX

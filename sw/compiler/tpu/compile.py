@@ -1,7 +1,8 @@
 """The back half of the TPU compiler: a network of layers becomes a program.
 
-combine (fewer layers) -> arrange (concatenations are addresses) -> place (what stays on chip, how
-layers are cut) -> lay out DRAM -> schedule (program order) -> synchronise (semaphores) -> link.
+settle (operands get a producer) -> combine (fewer layers) -> arrange (concatenations are
+addresses) -> place (what stays on chip, how layers are cut) -> lay out DRAM -> schedule (program
+order) -> synchronise (semaphores) -> link.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from sw.compiler.tpu.combine import combine
 from sw.compiler.tpu.constants import lay_out, port
 from sw.compiler.tpu.network import Network
 from sw.compiler.tpu.schedule import schedule
+from sw.compiler.tpu.settle import settle
 from sw.compiler.tpu.synchronise import synchronise
 
 
@@ -24,10 +26,11 @@ def compile_network(network: Network, config: TpuConfig, *, packing: bool = True
     Ports bear the names of the network's inputs and outputs; tags bear those of its layers. Raises
     `CompileError` if a layer cannot fit the core.
     """
-    given, network = network, arrange(combine(network, config), config.array)
+    given, network = network, arrange(combine(settle(network), config), config.array)
     placement = place(network, config, packing=packing)
     stored = {*network.inputs, *map(network.whole, network.outputs)}
     stored |= {network.whole(layer.output) for layer in network.workers} - set(placement.resident)
+    stored |= {network.whole(name) for name in network.operands}
     memory = lay_out(network, config, placement, stored)
     emitter = schedule(network, config, placement, memory)
     dense = placement.packed(network)

@@ -12,7 +12,7 @@ from hw.tpu import numerics
 from hw.tpu.config import PARAMETER_SUBROWS, TpuConfig
 from hw.tpu.program import Port
 from sw.compiler.tpu.allocate import Placement
-from sw.compiler.tpu.layers import Convolution, Depthwise, Worker
+from sw.compiler.tpu.layers import OPERANDS, Convolution, Depthwise, Product, Worker
 from sw.compiler.tpu.network import Network
 from sw.compiler.tpu.packing import Packing
 from sw.compiler.tpu.view import View, inside
@@ -37,16 +37,16 @@ def pack_lanes(weights: NDArray[np.int8], array: int) -> NDArray[np.uint8]:
 
 
 def pack_parameters(
-    layer: Convolution | Depthwise, zero_point: int, array: int
+    bias: NDArray[np.int32], scales: NDArray[np.float32] | None, array: int
 ) -> NDArray[np.uint8]:
     """Entries `[cout block][8][array]`: byte planes of folded int32 bias, then of float32 scale."""
-    channels = layer.channels
+    channels = bias.size
     blocks = -(-channels // array)
     words = np.zeros((2, blocks * array), "<u4")
-    words[0, :channels] = layer.correction(zero_point).view(np.uint32)
+    words[0, :channels] = bias.view(np.uint32)
     scale = np.ones(blocks * array, "<f4")
-    if layer.scale is not None:
-        scale[:channels] = layer.scale
+    if scales is not None:
+        scale[:channels] = scales
     words[1] = scale.view("<u4")
     planes = words.view(np.uint8).reshape(2, blocks, array, 4).transpose(1, 0, 3, 2)
     return np.ascontiguousarray(planes).reshape(blocks * PARAMETER_SUBROWS * array)
@@ -73,6 +73,39 @@ def pack_table(table: NDArray[np.int8], array: int) -> NDArray[np.uint8]:
     return full.reshape(256, blocks, array).transpose(1, 0, 2).copy().view(np.uint8).ravel()
 
 
+def shares(zero_point: int) -> tuple[int, ...]:
+    """`-zero_point` as int8 numbers whose sum it is; none for 0.
+
+    >>> shares(5), shares(-128), shares(0)
+    ((-5,), (64, 64), ())
+    """
+    if zero_point == numerics.INT8_MIN:
+        return (64, 64)
+    return (-zero_point,) if zero_point else ()
+
+
+def pack_shares(depth: int, zero_point: int, array: int) -> NDArray[np.uint8]:
+    """What the products with an activation of `zero_point` need in DRAM: a row of zeros, then, for
+    each of its `shares`, tiles `[cin block][array][array]` that hold it in the first `depth` rows.
+    """
+    rows = np.zeros((-(-depth // array) * array, array), np.int8)
+    parts = [np.zeros(max(64, array), np.int8)]
+    for share in shares(zero_point):
+        rows[:depth] = share
+        parts.append(rows.copy().ravel())
+    return np.concatenate(parts).view(np.uint8)
+
+
+@dataclass(frozen=True)
+class Turned:
+    """A transposed copy of an activation `[B, 1, rows, depth]` at `address`: image b's row of
+    channel k is `pitch` bytes at `address + b*image + k*pitch`, a byte for each position."""
+
+    address: int
+    pitch: int
+    image: int
+
+
 @dataclass(frozen=True)
 class Memory:
     """The DRAM image and where things are in it, byte offsets: constants by the name of their
@@ -85,6 +118,7 @@ class Memory:
     tables: dict[str, int]
     buffers: dict[str, View]
     """Where activations lie, in rows."""
+    turned: dict[str, Turned]
     size: int
 
 
@@ -97,8 +131,16 @@ def _constants(
         if packing is not None:
             pack = packing.pack_weights
         yield "weights", pack(layer.weights, array)
-        zero_point = network.by_name[layer.input].zero_point
-        yield "parameters", pack_parameters(layer, zero_point, array)
+        bias = layer.correction(network.by_name[layer.input].zero_point)
+        yield "parameters", pack_parameters(bias, layer.scale, array)
+    elif isinstance(layer, OPERANDS):
+        zeros = [network.by_name[name].zero_point for name in (layer.input, layer.operand)]
+        bias = np.full(layer.channels, zeros[0] * zeros[1], np.int32)
+        if isinstance(layer, Product):
+            bias *= layer.depth
+            yield "weights", pack_shares(layer.depth, zeros[1], array)
+        scale = np.full(layer.channels, layer.scale)
+        yield "parameters", pack_parameters(bias, scale, array)
     epilogue = layer.epilogue
     if epilogue is not None:
         for name in epilogue.seconds:
@@ -133,7 +175,14 @@ def lay_out(network: Network, config: TpuConfig, placement: Placement, stored: s
     for name in network.parts:
         if network.whole(name) in buffers:
             buffers[name] = inside(network, name, buffers[network.whole(name)].base)
-    return Memory(image, buffers=buffers, size=end, **places)
+    turned: dict[str, Turned] = {}
+    for name in sorted(network.turned):
+        item = network.by_name[name]
+        pitch = -(-item.shape[2] // align) * align
+        image_bytes = item.blocks(config.array) * config.array * pitch
+        turned[name] = Turned(end, pitch, image_bytes)
+        end += item.shape[0] * image_bytes
+    return Memory(image, buffers=buffers, turned=turned, size=end, **places)
 
 
 def port(network: Network, name: str, address: int, *, dense: bool) -> Port:

@@ -11,21 +11,20 @@ from hw.tpu import isa
 from hw.tpu.config import PARAMETER_SUBROWS, TpuConfig
 from hw.tpu.isa import Convert, Opcode, Reduce, Source
 from hw.tpu.isa import Memory as Target
-from sw.compiler.tpu.constants import Memory
+from sw.compiler.tpu.constants import Memory, shares
 from sw.compiler.tpu.layers import (
     Activation,
     Axis,
     Convolution,
-    Depthwise,
-    MaxPool,
-    Pointwise,
+    Multiply,
+    Product,
     Worker,
 )
 from sw.compiler.tpu.network import Network
 from sw.compiler.tpu.packing import Packing
 from sw.compiler.tpu.synchronise import Box, Operation, Space
 from sw.compiler.tpu.tile import MOST_ROWS, Tile
-from sw.compiler.tpu.view import View
+from sw.compiler.tpu.view import View, packed
 
 
 @dataclass(frozen=True)
@@ -179,9 +178,7 @@ class Emitter:
             address += lines * now * self.config.tile_bytes
             tiles -= lines * now
 
-    def parameters(
-        self, layer: Convolution | Depthwise, first: int, last: int, entry: int, tag: int
-    ) -> None:
+    def parameters(self, layer: Worker, first: int, last: int, entry: int, tag: int) -> None:
         """LOAD parameters of output blocks `[first, last)` to entries from `entry` on."""
         n, each = self.config.array, PARAMETER_SUBROWS
         rows = (last - first) * each
@@ -236,7 +233,7 @@ class Emitter:
         """MATMUL of input channel blocks `[c0, c1)` for output block o; `blocks` is (o, c0, c1)."""
         o, c0, c1 = blocks
         n = self.config.array
-        used = min(n, layer.weights.shape[2] - (c1 - 1) * n), int(c0 > 0)
+        used = min(n, layer.depth - (c1 - 1) * n), int(c0 > 0)
         axes = self.network.axes(layer)
         fields = self._matmul(layer, tile, region, axes, blocks, view, accumulator, used)
         target = Box(Space.ACCUMULATORS, accumulator, ((tile.positions, 1),))
@@ -267,7 +264,7 @@ class Emitter:
             self._append(Opcode.MATMUL, fields | {"tag": tag}, reads, [target])
 
     def _matmul(
-        self, layer: Convolution, tile: Tile, region: Tile, axes: tuple[Axis, Axis],
+        self, layer: Convolution | Product, tile: Tile, region: Tile, axes: tuple[Axis, Axis],
         blocks: tuple[int, int, int], view: View, accumulator: int, used: tuple[int, int],
     ) -> dict[str, int]:  # fmt: skip
         """Fields; `used` says how many lanes the last block has and whether to accumulate."""
@@ -276,7 +273,7 @@ class Emitter:
         rows, columns = axes
         window = Window.of(axes, tile, region)
         b, y, x = tile.sides
-        cout = layer.weights.shape[3]
+        cout = layer.channels
         origin = view.at(c0, region.b0, region.y0, region.x0)
         return {
             "source": (origin + window.top * view.row + window.left) % isa.ROW_SPAN,
@@ -310,10 +307,140 @@ class Emitter:
             "accumulate": used[1],
         }
 
+    def product(
+        self, layer: Product, tile: Tile, blocks: tuple[int, int, int], view: View,
+        accumulator: int, tag: int,
+    ) -> None:  # fmt: skip
+        """The same of a `Product`, tiles and all: `sum((x - zx) * (w - zw))` but for a constant.
+
+        `-zx * w` is a second pass over a tile whose rows all lie outside the image and read
+        `-zx`; `-zw * x` takes tiles that hold nothing but `-zw`.
+        """
+        o, c0, c1 = blocks
+        n = self.config.array
+        zeros = [self.network.by_name[name].zero_point for name in (layer.input, layer.operand)]
+        axes = self.network.axes(layer)
+        used = min(n, layer.depth - (c1 - 1) * n)
+        target = Box(Space.ACCUMULATORS, accumulator, ((tile.positions, 1),))
+
+        def pass_over(first: int, last: int, more: int, **fields: int) -> None:
+            lanes = used if last == c1 else n
+            made = self._matmul(
+                layer, tile, tile, axes, (o, first, last), view, accumulator, (lanes, more)
+            )
+            reads = [] if "keep" in fields else [view.box(first, last, tile)]
+            self._append(Opcode.MATMUL, made | fields | {"tag": tag}, reads, [target])
+
+        outside = {"keep": 1, "height": 1, "top": 1, "step_y": 0, "used_rows": 1, "used_columns": 1}
+        for first in range(c0, c1, 1 if zeros[0] else c1 - c0):
+            last = first + 1 if zeros[0] else c1
+            self._operand(layer, tile.b0, o, first, last, tag)
+            pass_over(first, last, int(first > 0))
+            for share in shares(zeros[0]):
+                pass_over(first, last, 1, **outside, pad=share)
+        start = self.memory.weights[layer.output] + max(64, n)
+        deep = -(-layer.depth // n)
+        for number, _ in enumerate(shares(zeros[1])):
+            address = start + (number * deep + c0) * self.config.tile_bytes
+            self._tiles(address, (c1 - c0) * n, n, n, [], tag)
+            pass_over(c0, c1, 1, used_rows=1, used_columns=1)
+
+    def _operand(self, layer: Product, image: int, o: int, c0: int, c1: int, tag: int) -> None:
+        """LOAD tiles `[c0, c1)` of output block `o` from an activation in DRAM."""
+        n = self.config.array
+        lanes = min(n, layer.channels - o * n)
+        first, last = c0 * n, min(c1 * n, layer.depth)
+        if layer.transposed:
+            place = self.memory.turned[layer.operand]
+            address = place.address + image * place.image + first * place.pitch + o * n
+            stride = place.pitch
+        else:
+            view = self.memory.buffers[layer.operand]
+            address, stride = view.at(o, image, 0, first) * n, view.column * n
+        row = address // n - self.first_buffer
+        reads = [Box(Space.DRAM, row, ((last - first, stride // n),))]
+        self._tiles(address, last - first, stride, lanes, reads, tag)
+        if missing := c1 * n - last:
+            self._tiles(self.memory.weights[layer.output], missing, 0, 1, [], tag)
+
+    def _tiles(
+        self, address: int, rows: int, stride: int, lanes: int, reads: list[Box], tag: int
+    ) -> None:
+        """LOAD rows into the weight FIFO, their lanes beyond `lanes` zero."""
+        while rows:
+            now = min(rows, MOST_ROWS)
+            fields = {
+                "address": address,
+                "dram_row_stride": stride,
+                "rows": now,
+                "row_bytes": lanes,
+                "fill_others": 1,
+                "memory": Target.WEIGHTS,
+                "tag": tag,
+            }
+            self._append(Opcode.LOAD, fields, reads, [])
+            address += now * stride
+            rows -= now
+
+    def store_turned(self, item: Activation, block: int, tile: Tile, view: View, tag: int) -> None:
+        """STORE a channel block of the positions of `tile` transposed, one lane at a time."""
+        n, place = self.config.array, self.memory.turned[item.name]
+        images, _, columns = tile.sides
+        for lane in range(min(n, item.shape[3] - block * n)):
+            row = place.address + tile.b0 * place.image + (block * n + lane) * place.pitch
+            base = view.at(block, tile.b0, 0, tile.x0)
+            fields = {
+                "address": row + tile.x0,
+                "dram_row_stride": 1,
+                "dram_line_stride": place.image,
+                "rows": columns,
+                "lines": images,
+                "row_bytes": 1,
+                "lane": lane,
+                "base": base,
+                "row_stride": 1,
+                "line_stride": view.image % isa.ROW_SPAN,
+                "tag": tag,
+            }
+            begin = (row + tile.x0) // n - self.first_buffer
+            end = (row + tile.x1 - 1) // n - self.first_buffer + 1
+            sides = ((images, place.image // n), (end - begin, 1))
+            outside = Box(Space.DRAM, begin, sides)
+            inside = Box(Space.SCRATCHPAD, base, ((images, view.image), (columns, 1)))
+            self._append(Opcode.STORE, fields, [inside], [outside])
+
+    def operand_lanes(self, item: Activation, block: int, tile: Tile, row: int, tag: int) -> None:
+        """LOAD a channel block of the positions of `tile` into the lane memory from `row` on."""
+        view = packed(row, block, tile)
+        for fields, outside, inside in self._transfers(item, 0, block, block + 1, tile, view):
+            target = replace(inside, space=Space.LANES)
+            self._append(
+                Opcode.LOAD, fields | {"memory": Target.LANES, "tag": tag}, [outside], [target]
+            )
+
     # --- vector ------------------------------------------------------------------------------
 
+    def multiply(
+        self, layer: Multiply, tile: Tile, region: Tile, block: int, source: View, target: View,
+        finish: Finish, lanes: tuple[int, int], tag: int,
+    ) -> None:  # fmt: skip
+        """VECTOR of a block of one image with an operand in the lane memory: a row of its own for
+        each position, or one for all. `lanes` are its first row and rows from one to the next."""
+        row, each = lanes
+        parts = [(tile, region)]
+        if each:
+            ones = [
+                Tile(tile.b0, tile.b1, y, y + 1, x, x + 1)
+                for y in range(tile.y0, tile.y1)
+                for x in range(tile.x0, tile.x1)
+            ]
+            parts = [(one, one) for one in ones]
+        for number, (part, read) in enumerate(parts):
+            fields = finish.fields | {"weights": row + number * each}
+            self.pool(layer, part, read, block, source, target, Finish(fields, finish.second), tag)
+
     def convert(
-        self, layer: Convolution, tile: Tile, block: int, accumulator: int, view: View,
+        self, layer: Convolution | Product, tile: Tile, block: int, accumulator: int, view: View,
         finish: Finish, tag: int,
     ) -> None:  # fmt: skip
         """VECTOR from accumulators, one for each image where images do not follow one another;
@@ -344,7 +471,7 @@ class Emitter:
         self._vector(fields, finish, reads, tile, block, view, tag)
 
     def pool(
-        self, layer: Depthwise | MaxPool | Pointwise, tile: Tile, region: Tile, block: int,
+        self, layer: Worker, tile: Tile, region: Tile, block: int,
         source: View, target: View, finish: Finish, tag: int,
     ) -> None:  # fmt: skip
         """VECTOR over windows of a channel block of one image; `finish` says what it does."""

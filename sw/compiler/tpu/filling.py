@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sw.compiler.tpu.layers import (
+    STREAMED,
     Activation,
     Concat,
-    Convolution,
     Interleave,
     Layer,
     Shape,
@@ -55,7 +55,7 @@ class Program:
                 x[1:3], layer.kernel, layer.strides, layer.dilations, layer.padding, strict=True
             )
             sizes = [result_size(*axis) for axis in axes]
-            channels = layer.weights.shape[3] if isinstance(layer, Convolution) else x[3]
+            channels = layer.channels if isinstance(layer, STREAMED) else x[3]
             shape = (x[0], sizes[0], sizes[1], channels)
         item = Activation(layer.output, shape, scale, zero_point)
         self.activations[item.name] = item

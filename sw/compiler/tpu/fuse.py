@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.tpu import numerics
+from sw.compiler.tpu.operands import Scaled, operand, parameters, scaled
 from sw.compiler.tpu.support import LINEAR, TRANSPOSED, WEIGHTED, data_inputs, vector_reason
 from sw.compiler.tpu.tables import evaluate, map_to
 from sw.graph.build import constant_value
@@ -21,17 +22,8 @@ from sw.graph.graph import Graph
 from sw.graph.operation import Operation
 from sw.graph.tensor import Tensor
 
-ROOTS = (*WEIGHTED, "avg_pool", "add", "concat")
+ROOTS = (*WEIGHTED, "avg_pool", "add", "mul", "concat")
 """Ops that begin a group."""
-
-
-@dataclass(frozen=True)
-class Scaled:
-    """An int8 tensor (behind views) with the scale and zero point that give its real values."""
-
-    tensor: Tensor
-    scale: float
-    zero_point: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +37,9 @@ class Weights:
 @dataclass(frozen=True, eq=False)
 class Group:
     """Work on int8 `sources` up to a quantize op, in this order: `root`, the op that the sources
-    feed (a linear or windowed one, an addition, a concatenation; None if there is none), `bias`,
-    `clamps` and `pools` by their ops, then `table` (only where there is no root). `start` is the
-    float tensor that the first op reads."""
+    feed (a linear or windowed one, an addition, a product, a concatenation; None if there is
+    none), `bias`, `clamps` and `pools` by their ops, then `table` (only where there is no root).
+    `start` is the float tensor that the first op reads."""
 
     sources: tuple[Scaled, ...]
     root: Operation | None
@@ -64,44 +56,6 @@ class Group:
     def source(self) -> Scaled:
         """The first source."""
         return self.sources[0]
-
-
-def parameters(op: Operation) -> tuple[float, int] | None:
-    """Scale and zero point of a per-tensor quantize or dequantize op, None if it is another."""
-    scale, zero = (constant_value(tensor) for tensor in op.inputs[1:3])
-    if scale is None or zero is None or scale.size != 1 or zero.size != 1:
-        return None
-    return float(scale.ravel()[0]), int(zero.ravel()[0])
-
-
-def scaled(tensor: Tensor) -> Scaled | None:
-    """The int8 tensor that `tensor` dequantises, through reshapes, also through those between
-    a dequantize and a quantize op of one scale; None if it is not quantised."""
-    while tensor.op.type == "reshape":
-        tensor = tensor.op.inputs[0]
-    op = tensor.op
-    if op.type != "dequantize_linear" or op.inputs[0].dtype.name != "int8":
-        return None
-    found = parameters(op)
-    if found is None:
-        return None
-    codes = op.inputs[0]
-    while codes.op.type == "reshape":
-        codes = codes.op.inputs[0]
-    before = round_trip(codes.op)
-    if before is not None and (before.scale, before.zero_point) == found:
-        return before
-    return Scaled(codes, *found)
-
-
-def round_trip(op: Operation) -> Scaled | None:
-    """What a quantize op only reshapes: the int8 tensor whose values it quantises again with the
-    scale that they have; None if it does something."""
-    if op.type != "quantize_linear":
-        return None
-    before = scaled(op.inputs[0])
-    same = before is not None and parameters(op) == (before.scale, before.zero_point)
-    return before if same else None
 
 
 def weights_of(op: Operation) -> Weights | None:
@@ -181,12 +135,15 @@ def _group(quantise: Operation, uses: Counter[Tensor]) -> Group | None:
     root, pools = tensor.op, pools[::-1]
     if root.type in ROOTS and uses[tensor] == 1:
         sources = _sources(root, quantise)
-        if sources is None and root.type == "add":
+        if sources is None and root.type in ("add", "mul"):
             return _mapped(quantise, pools, uses)
         if sources is None or not _shapes_fit(tensor, pools):
             return None
         if bias is not None and (
-            root.type not in WEIGHTED or bias.shape != tensor.shape[-1:] or bias_codes(bias) is None
+            root.type not in WEIGHTED
+            or len(sources) > 1
+            or bias.shape != tensor.shape[-1:]
+            or bias_codes(bias) is None
         ):
             return None
         start = data_inputs(root)[0]
@@ -196,6 +153,8 @@ def _group(quantise: Operation, uses: Counter[Tensor]) -> Group | None:
 
 def _sources(root: Operation, quantise: Operation) -> tuple[Scaled, ...] | None:
     """The int8 tensors that a root computes with; None if it cannot be done exactly."""
+    if root.type == "matmul" and weights_of(root) is None:
+        return product_sources(root)
     found = [scaled(tensor) for tensor in data_inputs(root)]
     sources = tuple(item for item in found if item is not None)
     target = parameters(quantise)
@@ -205,6 +164,10 @@ def _sources(root: Operation, quantise: Operation) -> tuple[Scaled, ...] | None:
         return None
     if root.type not in LINEAR and vector_reason(root) is not None:
         return None
+    if root.type == "mul" and (
+        sources[0].zero_point or sources[1].zero_point or sources[0] == sources[1]
+    ):
+        return None
     if root.type == "add":
         scales = (sources[0].scale, sources[1].scale, target[0])
         zeros = (sources[0].zero_point, sources[1].zero_point, target[1])
@@ -213,6 +176,15 @@ def _sources(root: Operation, quantise: Operation) -> tuple[Scaled, ...] | None:
         except ValueError:
             return None
     return sources
+
+
+def product_sources(op: Operation) -> tuple[Scaled, ...] | None:
+    """The two int8 tensors that a matmul multiplies matrix by matrix; None if they are others."""
+    first, second = (operand(tensor) for tensor in op.inputs)
+    if first is None or second is None or first.transposed or first.images != second.images:
+        return None
+    fits = first.images == int(np.prod(op.outputs[0].shape.sizes()[:-2]))
+    return (first.source, second.source) if fits else None
 
 
 def _mapped(quantise: Operation, pools: list[Operation], uses: Counter[Tensor]) -> Group | None:

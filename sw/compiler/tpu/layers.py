@@ -137,6 +137,10 @@ class Convolution:
         return self.weights.shape[0], self.weights.shape[1]
 
     @property
+    def depth(self) -> int:
+        return self.weights.shape[2]
+
+    @property
     def channels(self) -> int:
         return self.weights.shape[3]
 
@@ -253,6 +257,62 @@ class Pointwise:
         return inputs_of(self.input, self.epilogue)
 
 
+@dataclass(frozen=True, eq=False)
+class Product:
+    """A matrix product of two activations, image by image:
+    `output = clamp(requantise(sum((x - x_zero) * (operand - operand_zero))))`.
+
+    `input` is `[B, 1, M, K]`, `operand` `[B, 1, K, N]`, or `[B, 1, N, K]` if `transposed`, and
+    `output` `[B, 1, M, N]`; `depth` is K, `channels` N, `scale` one float32.
+    """
+
+    name: str
+    input: str
+    operand: str
+    output: str
+    depth: int
+    channels: int
+    scale: np.float32
+    transposed: bool = False
+    low: int = numerics.INT8_MIN
+    high: int = numerics.INT8_MAX
+    epilogue: Epilogue | None = None
+    kernel: Pair = (1, 1)
+    strides: Pair = (1, 1)
+    dilations: Pair = (1, 1)
+    padding: Padding = ((0, 0), (0, 0))
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (*inputs_of(self.input, self.epilogue), self.operand)
+
+
+@dataclass(frozen=True, eq=False)
+class Multiply:
+    """`output = clamp(requantise(x * operand))`, value by value; both have zero point 0.
+
+    `operand` has the shape of `input`, or one position in each image, which all take part with.
+    """
+
+    name: str
+    input: str
+    operand: str
+    output: str
+    channels: int
+    scale: np.float32
+    low: int = numerics.INT8_MIN
+    high: int = numerics.INT8_MAX
+    epilogue: Epilogue | None = None
+    kernel: Pair = (1, 1)
+    strides: Pair = (1, 1)
+    dilations: Pair = (1, 1)
+    padding: Padding = ((0, 0), (0, 0))
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (*inputs_of(self.input, self.epilogue), self.operand)
+
+
 @dataclass(frozen=True)
 class Concat:
     """Channels of `sources` one after the other; all share one quantisation.
@@ -296,11 +356,22 @@ class Interleave:
         return tuple((y, x) for y in range(down) for x in range(across))
 
 
-Worker = Convolution | Depthwise | MaxPool | Pointwise
+Worker = Convolution | Product | Depthwise | Multiply | MaxPool | Pointwise
 """Layers that take instructions."""
 Joined = Concat | Interleave
 """Layers that are addresses only."""
 Layer = Worker | Joined
+STREAMED = (Convolution, Product)
+"""Layers whose input streams through the array."""
+OPERANDS = (Product, Multiply)
+"""Layers whose weights are an activation, which they read from DRAM."""
+REQUANTISED = (Convolution, Product, Depthwise, Multiply)
+"""Layers whose sums become int8 by a scale."""
+
+
+def seconds_of(layer: Worker) -> tuple[str, ...]:
+    """What is added to a layer's result."""
+    return () if layer.epilogue is None else layer.epilogue.seconds
 
 
 def inputs_of(first: str, epilogue: Epilogue | None) -> tuple[str, ...]:

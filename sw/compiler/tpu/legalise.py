@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sw.compiler.tpu.fuse import scaled
+from sw.compiler.tpu.operands import scaled
 from sw.compiler.tpu.specialise import like
 from sw.compiler.tpu.support import VIEWS
 from sw.graph.build import constant_value
@@ -98,7 +98,9 @@ def _matmul(graph: Graph, op: Operation, inputs: tuple[Tensor, ...]) -> Tensor:
         if value is not None:
             operands[index] = graph.convert(np.ascontiguousarray(value.T), name=name + "/")
         else:
-            turned = like(graph, op, "transpose", (operands[index],), {"perm": (1, 0)}, name)
+            rank = operands[index].shape.rank or 2
+            perm = (*range(rank - 2), rank - 1, rank - 2)
+            turned = like(graph, op, "transpose", (operands[index],), {"perm": perm}, name)
             operands[index] = turned.outputs[0]
     return like(graph, op, "matmul", tuple(operands), {}).outputs[0]
 

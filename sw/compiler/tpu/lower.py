@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sw.compiler.tpu.filling import Program
-from sw.compiler.tpu.fuse import Group, Scaled, Weights, fuse, round_trip, scaled, weights_of
+from sw.compiler.tpu.fuse import Group, Weights, fuse, weights_of
 from sw.compiler.tpu.layers import (
     MOST_STEP,
     Activation,
@@ -29,6 +29,7 @@ from sw.compiler.tpu.layers import (
     Worker,
 )
 from sw.compiler.tpu.legalise import legalise
+from sw.compiler.tpu.operands import Operand, Scaled, operand, round_trip, scaled
 from sw.compiler.tpu.quantise import (
     accumulated,
     average,
@@ -37,13 +38,14 @@ from sw.compiler.tpu.quantise import (
     geometry,
     parameters,
     pool,
+    product,
     requantised,
     required_weights,
 )
 from sw.compiler.tpu.specialise import SOURCES, specialise
 from sw.compiler.tpu.steps import DynamicStep, HostStep, Lowered, Result, Step
 from sw.compiler.tpu.steps import render as render_steps
-from sw.compiler.tpu.support import LINEAR, TRANSPOSED, original_name
+from sw.compiler.tpu.support import LINEAR, TRANSPOSED, original_name, swaps_last
 from sw.compiler.tpu.tables import Map, evaluate
 from sw.compiler.tpu.transposed import by_phases
 from sw.compiler.unit import Unit, render
@@ -132,9 +134,17 @@ class _Lowering:
         elif op.type in LINEAR and op not in self.absorbed:
             self._linear(op)
         elif op.type in ("quantize_linear", "bias_add", "relu", "relu6", "max_pool"):
-            if op not in self.absorbed and round_trip(op) is None:
+            if op not in self.absorbed and round_trip(op) is None and not self._view(op):
                 self._on_host(op)
         # dequantize, reshape and transpose happen where and when their result is needed
+
+    @staticmethod
+    def _view(op: Operation) -> bool:
+        """Whether an op quantises again what was only transposed."""
+        if op.type != "quantize_linear" or not swaps_last(op.inputs[0].op):
+            return False
+        given = operand(op.inputs[0])
+        return given is not None and (given.source.scale, given.source.zero_point) == parameters(op)
 
     # --- values on the host ---------------------------------------------------------------------
 
@@ -164,6 +174,9 @@ class _Lowering:
         if any(0 in tensor.shape.sizes() for tensor in (*op.inputs, result)):
             self._on_host(op)
             return
+        if op.inputs[1].shape.rank != 2 and op.type == "matmul":
+            self._on_host(op)
+            return
         source, weights = scaled(op.inputs[0]), weights_of(op)
         if source is None or weights is None:
             stage = max(self._value(tensor) for tensor in op.inputs)
@@ -191,6 +204,8 @@ class _Lowering:
         closed = result if not group.pools else None
         if group.root is None:
             stage, activation = self._mapped(group, result)
+        elif group.root.type == "matmul" and len(group.sources) == 2:
+            stage, activation = self._product(group, group.root, closed)
         elif group.root.type in LINEAR:
             stage, plain = self._layer(group.root, group.source, required_weights(group.root))
             activation = self._close(stage, group, requantised(group, plain), closed)
@@ -259,8 +274,41 @@ class _Lowering:
             activation = program.add(mapped, op, *target)
         return stage, activation
 
+    def _product(self, group: Group, op: Operation, closed: str | None) -> tuple[int, Activation]:
+        """A matrix product of two activations."""
+        left, right = (operand(tensor) for tensor in op.inputs)
+        assert left is not None and right is not None
+        stage = max(self._stage_of(item) for item in (left, right))
+        items = [self._read(item, stage) for item in (left, right)]
+        result = closed or op.outputs[0].name
+        names = original_name(op), items[0].name, items[1].name, result
+        layer = product(group, names, right.sides[1])
+        target = parameters(group.quantise)
+        assert target is not None
+        return stage, self.programs[stage].add(layer, op, *target)
+
+    def _held_as(self, item: Operand) -> _Held | None:
+        """Where a program has an operand in the shape in which a product reads it."""
+        held, source = self.held.get(item.source.tensor), item.source
+        if held is None:
+            return None
+        found = held.activation
+        same = (found.scale, found.zero_point) == (source.scale, source.zero_point)
+        return held if same and found.shape == item.shape else None
+
+    def _stage_of(self, item: Operand) -> int:
+        held = self._held_as(item)
+        return self._value(item.source.tensor) + 1 if held is None else held.stage
+
+    def _read(self, item: Operand, stage: int) -> Activation:
+        """An operand in the program of a stage."""
+        held = self._held_as(item)
+        if held is not None and held.stage == stage:
+            return held.activation
+        return self._input(item.source, stage, item.shape)
+
     def _joined(self, group: Group, op: Operation, closed: str | None) -> tuple[int, Activation]:
-        """An addition or a concatenation."""
+        """An addition, a product value by value or a concatenation."""
         target = parameters(group.quantise)
         assert target is not None
         shapes = [tensor.shape.sizes() for tensor in op.inputs]
@@ -273,6 +321,9 @@ class _Lowering:
             epilogue = Epilogue((first.scale, first.zero_point), second.name, False, target)
             layer: Layer = Pointwise(name, first.name, result, epilogue, low, high)
             return stage, program.add(layer, op, *target)
+        if op.type == "mul":
+            names = name, items[0].name, items[1].name, result
+            return stage, program.add(product(group, names, items[0].shape[3]), op, *target)
         clamped = bool(group.clamps)
         same = [self._rescaled(program, op, item, target) for item in items]
         joined = f"{result}/joined" if clamped else result
@@ -371,7 +422,7 @@ class _Lowering:
             if same and _readable(item.shape, logical, exact):
                 return held.stage, item
         stage = self._value(source.tensor) + 1
-        shape: Shape = (1, 1, int(np.prod(logical[:-1])), logical[-1])
+        shape: Shape = (*_form(logical), logical[-1])
         if exact:
             shape = (logical[0], logical[1], logical[2], logical[3])
         return stage, self._input(source, stage, shape)
@@ -395,6 +446,8 @@ def _form(logical: tuple[int, ...]) -> tuple[int, int, int]:
     """Images, rows and columns of a tensor whose last axis is channels."""
     if len(logical) == 4:
         return logical[0], logical[1], logical[2]
+    if len(logical) == 3:
+        return logical[0], 1, logical[1]
     return 1, 1, int(np.prod(logical[:-1]))
 
 

@@ -12,6 +12,8 @@ from hw.tpu import numerics
 from sw.compiler.tpu.layers import (
     MOST_PADDING,
     MOST_STEP,
+    OPERANDS,
+    STREAMED,
     Activation,
     Axis,
     CompileError,
@@ -21,8 +23,10 @@ from sw.compiler.tpu.layers import (
     Interleave,
     Joined,
     Layer,
+    Multiply,
     Pair,
     Pointwise,
+    Product,
     Worker,
     result_size,
 )
@@ -137,6 +141,9 @@ class Network:
         channels = source.shape[3]
         if isinstance(layer, Convolution):
             channels = self._check_convolution(layer, source, where)
+        elif isinstance(layer, OPERANDS):
+            channels = layer.channels
+            self._check_operand(layer, source, where)
         elif isinstance(layer, Depthwise):
             self._check_channels(layer, channels, where)
         elif isinstance(layer, Pointwise):
@@ -199,6 +206,26 @@ class Network:
         elif table.dtype != np.int8 or table.shape not in ((256,), (256, result.shape[3])):
             raise CompileError(f"{where}: its table is {table.dtype} {table.shape}")
 
+    def _check_operand(self, layer: Product | Multiply, source: Activation, where: str) -> None:
+        operand = self.by_name[layer.operand]
+        images, rows, columns, channels = source.shape
+        if isinstance(layer, Product):
+            sides = (layer.channels, layer.depth) if layer.transposed else None
+            wanted = [(images, 1, *(sides or (layer.depth, layer.channels)))]
+            given = rows == 1 and channels == layer.depth
+        else:
+            wanted = [source.shape, (images, 1, 1, channels)]
+            given = channels == layer.channels and not (source.zero_point or operand.zero_point)
+        if not given or operand.shape not in wanted:
+            raise CompileError(
+                f"{where}: {source.shape} at zero point {source.zero_point} and {operand.shape} "
+                f"at {operand.zero_point} do not go together"
+            )
+        if isinstance(layer, Multiply) and layer.epilogue and layer.epilogue.table is not None:
+            raise CompileError(f"{where}: its operand has the lane memory, a table has no room")
+        if layer.scale.dtype != np.float32 or not layer.scale > 0:
+            raise CompileError(f"{where}: scale {layer.scale} must be a positive float32")
+
     @staticmethod
     def _check_convolution(layer: Convolution, source: Activation, where: str) -> int:
         """The number of output channels."""
@@ -246,10 +273,31 @@ class Network:
         )
         return rows, columns
 
-    def macs(self) -> int:
+    def macs_of(self, layer: Layer) -> int:
         """Useful multiply-accumulates: output positions x kernel x cin x cout."""
-        return sum(
-            self.by_name[layer.output].positions * layer.weights.size
+        if not isinstance(layer, STREAMED):
+            return 0
+        kernel = layer.kernel[0] * layer.kernel[1]
+        return self.by_name[layer.output].positions * kernel * layer.depth * layer.channels
+
+    def macs(self) -> int:
+        """Those of all layers."""
+        return sum(self.macs_of(layer) for layer in self.layers)
+
+    @property
+    def operands(self) -> set[str]:
+        """The activations that layers read from DRAM in the place of weights; see `turned`."""
+        return {
+            layer.operand
             for layer in self.layers
-            if isinstance(layer, Convolution)
-        )
+            if isinstance(layer, OPERANDS) and not (isinstance(layer, Product) and layer.transposed)
+        }
+
+    @property
+    def turned(self) -> set[str]:
+        """The activations that are transposed on their way to DRAM, to be weights."""
+        return {
+            layer.operand
+            for layer in self.layers
+            if isinstance(layer, Product) and layer.transposed
+        }

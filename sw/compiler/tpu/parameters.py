@@ -6,8 +6,16 @@ from collections.abc import Sequence
 
 from hw.tpu.config import TpuConfig
 from sw.compiler.tpu.emit import Emitter
-from sw.compiler.tpu.layers import CompileError, Convolution, Depthwise, Worker
+from sw.compiler.tpu.layers import (
+    REQUANTISED,
+    CompileError,
+    Convolution,
+    Depthwise,
+    Multiply,
+    Worker,
+)
 from sw.compiler.tpu.plan import Group
+from sw.compiler.tpu.tile import Tile
 
 Need = tuple[int, int]
 """Layer number and number of the part of its output blocks that fills a half at most."""
@@ -33,8 +41,7 @@ class Slots:
             self.layers[group.number] = group.layer
             if group.shape.convolution and group.chunk_last < group.shape.blocks_in:
                 continue
-            size = self._size(group.number)
-            for part in range(group.blocks[0] // size, group.blocks[-1] // size + 1):
+            for part in self.parts(group):
                 if not self.order or self.order[-1] != (group.number, part):
                     self.order.append((group.number, part))
         self.loaded: list[Need | None] = [None] * self.halves
@@ -69,6 +76,11 @@ class Slots:
             )
         return (self.half - head) // each if each else 1 << 20
 
+    def parts(self, group: Group) -> range:
+        """The parts that a group needs."""
+        size = self._size(group.number)
+        return range(group.blocks[0] // size, group.blocks[-1] // size + 1)
+
     def entry(self, emitter: Emitter, group: Group, block: int) -> tuple[int, int]:
         """The first entries of the head and of an output block, loaded first if not there."""
         size = self._size(group.number)
@@ -81,9 +93,10 @@ class Slots:
         return at, at + self.head(layer) + block % size * self.each(layer)
 
     def prefetch(self, emitter: Emitter) -> None:
-        """Load the part after the one in use."""
-        if self.halves > 1 and self.position + 1 < len(self.order):
-            self._fetch(emitter, self.position + 1)
+        """Load the part after the one in use, unless it is still to be computed."""
+        after = self.position + 1
+        if self.halves > 1 and after < len(self.order) and self.order[after][1] >= 0:
+            self._fetch(emitter, after)
 
     def _fetch(self, emitter: Emitter, position: int) -> None:
         number, part = need = self.order[position]
@@ -112,12 +125,12 @@ class ParameterSlots(Slots):
     def each(self, layer: Worker) -> int:
         if isinstance(layer, Convolution):
             return int(not layer.accumulators)
-        return int(isinstance(layer, Depthwise))
+        return int(isinstance(layer, REQUANTISED))
 
     def load(self, emitter: Emitter, layer: Worker, blocks: range, at: int, tag: int) -> None:
         if self.head(layer):
             emitter.addition(layer, at, tag)
-        if isinstance(layer, (Convolution, Depthwise)):
+        if isinstance(layer, REQUANTISED):
             emitter.parameters(layer, blocks.start, blocks.stop, at + self.head(layer), tag)
 
 
@@ -126,16 +139,41 @@ class LaneSlots(Slots):
     row for each kernel position, or a table of its own."""
 
     def __init__(self, config: TpuConfig, groups: Sequence[Group]) -> None:
+        self.turns = 0
         super().__init__(config.lane_rows, groups)
 
     @staticmethod
     def usable(half: int) -> int:
         return half - half % TABLE_ROWS if half >= TABLE_ROWS else half
 
+    def parts(self, group: Group) -> range:
+        if not isinstance(group.layer, Multiply):
+            return super().parts(group)
+        self.turns -= 1  # a part of its own, of which none is loaded twice
+        return range(self.turns, self.turns + 1)
+
+    def operand(
+        self, emitter: Emitter, group: Group, layer: Multiply, block: int
+    ) -> tuple[int, int]:
+        """Load the operand of a group; its first row and the rows from position to position."""
+        self.position += 1
+        self.fetched = self.position
+        assert self.order[self.position][1] < 0
+        half = self.position % self.halves
+        self.loaded[half] = None
+        row = half * self.half
+        item, tile = emitter.network.by_name[layer.operand], group.tile
+        each = int(item.shape == emitter.network.by_name[layer.input].shape)
+        read = tile if each else Tile(tile.b0, tile.b1, 0, 1, 0, 1)
+        emitter.operand_lanes(item, block, read, row, group.number)
+        return row, each
+
     def head(self, layer: Worker) -> int:
         return TABLE_ROWS if _table_axes(layer) == 1 else 0
 
     def each(self, layer: Worker) -> int:
+        if isinstance(layer, Multiply):
+            return 1
         taps = layer.kernel[0] * layer.kernel[1] if _multiplies(layer) else 0
         return TABLE_ROWS if _table_axes(layer) == 2 else taps
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from hw.tpu.config import TpuConfig
 from sw.compiler.tpu.allocate import Placement
-from sw.compiler.tpu.layers import Activation, Convolution, Worker
+from sw.compiler.tpu.layers import STREAMED, Activation, Worker
 from sw.compiler.tpu.network import Network
 from sw.compiler.tpu.tile import Shape, Tile, Tiling
 from sw.compiler.tpu.view import View, inside, packed
@@ -117,7 +117,7 @@ class Group:
         channel block last. `fillers`: so many loads are to be spread between the steps.
         """
         blocks, count = list(self.blocks), self.chunk_last - self.chunk_first
-        if not isinstance(self.layer, Convolution):
+        if not isinstance(self.layer, STREAMED):
             return [Step(o, o, o + 1, True, True) for o in blocks]
         plan: list[Step] = []
         if exposed and count > 1:

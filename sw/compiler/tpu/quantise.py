@@ -9,8 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.tpu import numerics
-from sw.compiler.tpu.fuse import Group, Scaled, Weights, bias_codes, parameters, weights_of
-from sw.compiler.tpu.layers import Activation, Convolution, Depthwise, MaxPool, average_pool
+from sw.compiler.tpu.fuse import Group, Weights, bias_codes, weights_of
+from sw.compiler.tpu.layers import (
+    Activation,
+    Convolution,
+    Depthwise,
+    MaxPool,
+    Multiply,
+    Product,
+    average_pool,
+)
+from sw.compiler.tpu.operands import Scaled, operand, parameters
 from sw.compiler.tpu.support import original_name
 from sw.graph.errors import InvalidArgumentError
 from sw.graph.operation import Operation
@@ -109,6 +118,24 @@ def average(group: Group, source: Activation, result: str) -> Depthwise:
     except ValueError as error:
         raise InvalidArgumentError(f"op {op.where()}: {error}", op) from None
     return replace(layer, low=low, high=high)
+
+
+def product(group: Group, names: tuple[str, str, str, str], channels: int) -> Product | Multiply:
+    """A product of two activations as a layer; `names` are its own, those of its operands and that
+    of its result."""
+    op, target = group.root, parameters(group.quantise)
+    assert op is not None and target is not None
+    first, second = group.sources
+    try:
+        scale = np.float32(numerics.effective_scale(first.scale, second.scale, target[0]))
+    except ValueError as error:
+        raise InvalidArgumentError(f"op {op.where()}: {error}", op) from None
+    low, high = clamp(group.clamps, *target)
+    if op.type == "mul":
+        return Multiply(*names, channels, scale, low, high)
+    right = operand(op.inputs[1])
+    assert right is not None
+    return Product(*names, right.sides[0], channels, scale, right.transposed, low, high)
 
 
 def accumulated(

@@ -16,7 +16,18 @@ from hw.tpu.numerics import INT8_MAX, INT8_MIN
 from sw.compiler.tpu.allocate import Placement, free_rows
 from sw.compiler.tpu.constants import Memory
 from sw.compiler.tpu.emit import Emitter, Finish
-from sw.compiler.tpu.layers import CompileError, Convolution, Depthwise, MaxPool, Worker
+from sw.compiler.tpu.layers import (
+    REQUANTISED,
+    STREAMED,
+    CompileError,
+    Convolution,
+    Depthwise,
+    MaxPool,
+    Multiply,
+    Product,
+    Worker,
+    seconds_of,
+)
 from sw.compiler.tpu.network import Network
 from sw.compiler.tpu.parameters import TABLE_ROWS, LaneSlots, ParameterSlots
 from sw.compiler.tpu.plan import Group, Piece, Step, groups
@@ -72,7 +83,7 @@ class _Scheduler:
             self._bring(group, step)
             if step.first_of_block:
                 self._open(group, step)
-            if isinstance(group.layer, Convolution):
+            if isinstance(group.layer, STREAMED):
                 self._multiply(group, group.layer, step)
             left -= step.last - step.first
             if not self._bring_share(group, steps, number) and after is not None:
@@ -151,12 +162,16 @@ class _Scheduler:
 
     # --- work --------------------------------------------------------------------------------
 
-    def _multiply(self, group: Group, layer: Convolution, step: Step) -> None:
+    def _multiply(self, group: Group, layer: Convolution | Product, step: Step) -> None:
         if step.first_of_block:
             self.bank ^= not step.stay
             self.places[step.block] = self.bank * self.config.accumulator_rows + step.offset
         place = self.places[step.block]
         packing = group.shape.packing
+        if isinstance(layer, Product):
+            blocks = step.block, step.first, step.last
+            self.emitter.product(layer, group.tile, blocks, group.views[0], place, group.number)
+            return
         if packing is None:
             kernel = layer.weights.shape[0] * layer.weights.shape[1]
             first = (step.block * group.shape.blocks_in + step.first) * kernel
@@ -196,7 +211,7 @@ class _Scheduler:
             view = inside(self.network, layer.output, home)
         else:
             view = packed(self._slot(group.number), block, group.tile)
-        for name in layer.inputs[1:]:
+        for name in seconds_of(layer):
             if self.placement.home(self.network, name) is None:
                 item = self.network.by_name[name]
                 self.emitter.load(item, block, block + 1, group.tile, view, group.number)
@@ -217,9 +232,14 @@ class _Scheduler:
             self._planes(group, layer, step, view)
             return
         finish = Finish(self._fields(group, layer, block), self._second(layer, view))
-        if isinstance(layer, Convolution):
+        if isinstance(layer, STREAMED):
             base = self.places[block]
             self.emitter.convert(layer, tile, block, base, view, finish, group.number)
+        elif isinstance(layer, Multiply):
+            lanes = self.lanes.operand(self.emitter, group, layer, block)
+            self.emitter.multiply(
+                layer, tile, group.region, block, group.views[0], view, finish, lanes, group.number
+            )
         else:
             self.emitter.pool(
                 layer, tile, group.region, block, group.views[0], view, finish, group.number
@@ -229,6 +249,8 @@ class _Scheduler:
         if layer.output in self.emitter.memory.buffers:
             self.emitter.store(item, 0, block, tile, view, group.number)
             self.stored.add(layer.output, block, tile)
+        if layer.output in self.emitter.memory.turned:
+            self.emitter.store_turned(item, block, tile, view, group.number)
 
     def _planes(self, group: Group, layer: Convolution, step: Step, view: View) -> None:
         """VECTOR and STORE of the four byte planes of an int32 block; `view` is the first one's."""
@@ -246,7 +268,7 @@ class _Scheduler:
 
     def _second(self, layer: Worker, view: View) -> View | None:
         """Where the second operand of a block that goes to `view` lies."""
-        for name in layer.inputs[1:]:
+        for name in seconds_of(layer):
             home = self.placement.home(self.network, name)
             return view if home is None else inside(self.network, name, home)
         return None
@@ -261,7 +283,7 @@ class _Scheduler:
         head = entry = 0
         if self.parameters.head(layer) or self.parameters.each(layer):
             head, entry = self.parameters.entry(self.emitter, group, block)
-        if isinstance(layer, (Convolution, Depthwise)):
+        if isinstance(layer, REQUANTISED):
             fields |= {
                 "convert": int(Convert.REQUANTISE),
                 "parameters": entry,
@@ -272,9 +294,11 @@ class _Scheduler:
         elif isinstance(layer, Depthwise):
             fields["reduce"] = int(Reduce.SUM if layer.averages else Reduce.MULTIPLY_ACCUMULATE)
             fields["pad"] = source.zero_point
+        elif isinstance(layer, Multiply):
+            fields["reduce"] = int(Reduce.MULTIPLY_ACCUMULATE)
         if epilogue is not None and epilogue.second is not None:
             fields |= {"add": 1, "second_parameters": head, "swap": int(epilogue.swap)}
-        if self.lanes.head(layer) or self.lanes.each(layer):
+        if not isinstance(layer, Multiply) and (self.lanes.head(layer) or self.lanes.each(layer)):
             head, entry = self.lanes.entry(self.emitter, group, block)
             if isinstance(layer, Depthwise) and not layer.averages:
                 fields["weights"] = entry

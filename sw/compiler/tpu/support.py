@@ -19,13 +19,15 @@ LINEAR = ("matmul", "conv2d")
 VIEWS = ("identity", "stop_gradient", "reshape", "squeeze", "expand_dims")
 EPILOGUE = ("bias_add", "add", "relu", "relu6", "max_pool")
 BORDER = ("quantize_linear", "dequantize_linear")
+TURNED = ("transpose", "swap_axes")
+"""Of the last two axes of a quantised tensor: an operand is read in another order."""
 TRANSPOSED = "conv2d_backprop_input"
 """A transposed convolution: of a quantised image, by the array."""
 WINDOWED = ("depthwise_conv2d", "avg_pool", "reduce_mean", TRANSPOSED)
 """Sums over windows of quantised images: but for a transposed convolution by the vector unit."""
 WEIGHTED = (*LINEAR, "depthwise_conv2d", TRANSPOSED)
 """Ops of an input and of weights, which are input 1."""
-JOINED = ("add", "concat")
+JOINED = ("add", "mul", "concat")
 """Of quantised tensors."""
 UNARY = (
     "abs", "atan", "ceil", "cos", "elu", "erf", "exp", "expm1", "floor", "gelu", "log", "log1p",
@@ -52,6 +54,15 @@ def unsupported(op: Operation) -> str | None:
         if op.type == "reshape" and constant_value(op.inputs[1]) is None:
             return "the TPU takes a reshape only to a shape that is known when the graph is built"
         return None
+    if op.type in TURNED:
+        known = swaps_last(op) and codes_behind(op.inputs[0])
+        return (
+            None
+            if known
+            else "the TPU has no transpose but that of the last two axes of a quantised tensor"
+        )
+    if op.type == "mul" and _vector(op) is None:
+        return None
     if op.type in WINDOWED or op.type == "concat" or op.type == "add" and not _vector_add(op):
         return _vector(op)
     if op.type in EPILOGUE and _epilogue(op) is None:
@@ -62,6 +73,37 @@ def unsupported(op: Operation) -> str | None:
     if op.type in EPILOGUE:
         return _epilogue(op)
     return f"the TPU has no {op.type}"
+
+
+def swaps_last(op: Operation) -> bool:
+    """Whether an op is a transpose that exchanges the last two axes."""
+    if op.type != "transpose":
+        return op.type == "swap_axes"
+    perm = tuple(op.attrs["perm"] or range(op.inputs[0].shape.rank or 0)[::-1])
+    last = len(perm)
+    return last > 1 and perm == (*range(last - 2), last - 1, last - 2)
+
+
+def codes_behind(tensor: Tensor) -> Operation | None:
+    """The dequantize op on the TPU that gives a tensor its values, through views and transposes;
+    None if there is none."""
+    while tensor.op.type in VIEWS or swaps_last(tensor.op):
+        tensor = tensor.op.inputs[0]
+    op = tensor.op
+    on_tpu = op.type == "dequantize_linear" and parse(op.device).kind == "tpu"
+    return op if on_tpu and op.inputs[0].dtype is int8 and unsupported(op) is None else None
+
+
+def product_reason(op: Operation) -> str | None:
+    """Why the TPU does not multiply two activations, were they quantised."""
+    shapes = [tensor.shape for tensor in op.inputs]
+    if shapes[0].rank is None or shapes[0].rank != shapes[1].rank or shapes[0].rank < 2:
+        return f"operands {shapes[0]} and {shapes[1]} have other ranks"
+    if op.attrs["transpose_a"]:
+        return "its left operand is transposed"
+    if (shapes[0].dims or ())[:-2] != (shapes[1].dims or ())[:-2]:
+        return f"operands {shapes[0]} and {shapes[1]} are not matrix by matrix"
+    return None
 
 
 def original_name(op: Operation) -> str:
@@ -89,9 +131,14 @@ def _linear(op: Operation) -> str | None:
             return (
                 f"the TPU takes {op.type} of float32 (or qlinear ops of int8), not {tensor.dtype}"
             )
+    if op.type == "matmul" and product_reason(op) is None and all(map(codes_behind, op.inputs)):
+        return None
     if op.type == "matmul":
         if op.inputs[1].shape.rank != 2:
-            return "the right operand of a matmul on the TPU must be a matrix, of known rank"
+            return (
+                "the right operand of a matmul on the TPU must be a matrix, of known rank, or both "
+                f"quantised: {product_reason(op) or 'they are not'}"
+            )
         if op.inputs[0].shape.rank is None:
             return "the left operand of a matmul on the TPU must have a known rank"
         if op.attrs["transpose_a"] and op.inputs[0].shape.rank != 2:
@@ -180,12 +227,12 @@ def table_source(tensor: Tensor) -> Tensor | None:
 def vector_reason(op: Operation) -> str | None:
     """Why the core does not do a `WINDOWED` or `JOINED` op, were its operands quantised."""
     shapes = [tensor.shape for tensor in data_inputs(op)]
-    if op.type == "add" and (shapes[0] != shapes[1] or shapes[0].rank in (None, 0)):
-        return f"the TPU adds tensors of one shape or a vector, not {shapes[0]} and {shapes[1]}"
+    if op.type in ("add", "mul") and (shapes[0] != shapes[1] or shapes[0].rank in (None, 0)):
+        return f"the TPU joins tensors of one shape or a vector, not {shapes[0]} and {shapes[1]}"
     if op.type == "concat":
         rank = shapes[0].rank
         return "the TPU joins channels only" if op.attrs["axis"] % (rank or 1) + 1 != rank else None
-    if op.type == "add":
+    if op.type in ("add", "mul"):
         return None
     if shapes[0].rank != 4:
         return f"the TPU takes {op.type} of images only"
@@ -219,6 +266,11 @@ def _vector(op: Operation) -> str | None:
     reason = vector_reason(op)
     if reason is None and not all(quantised(tensor) for tensor in data_inputs(op)):
         return f"the TPU takes {op.type} of quantised tensors only"
+    if reason is None and op.type == "mul":
+        sources = [source for source in map(codes_behind, op.inputs) if source]
+        zeros = [constant_value(source.inputs[2]) for source in sources]
+        if len(zeros) < 2 or any(zero is None or zero.any() for zero in zeros):
+            return "the TPU multiplies quantised tensors of zero point 0 only"
     return reason
 
 

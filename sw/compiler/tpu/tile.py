@@ -12,7 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from hw.tpu.config import TpuConfig
-from sw.compiler.tpu.layers import Axis, Convolution, Worker
+from sw.compiler.tpu.layers import (
+    STREAMED,
+    Axis,
+    Convolution,
+    Multiply,
+    Product,
+    Worker,
+)
 from sw.compiler.tpu.network import Network
 from sw.compiler.tpu.packing import Packing
 
@@ -60,6 +67,10 @@ class Shape:
     """4 for int32 outputs, else 1."""
     packing: Packing | None = None
     """If the input is packed, its sections take the place of channel blocks."""
+    separate: bool = False
+    """Each image has weights of its own."""
+    lanes: bool = False
+    """Each position takes a row of the lane memory."""
 
     @classmethod
     def of(
@@ -72,9 +83,11 @@ class Shape:
             source.shape[0],
             source.blocks(array) if packing is None else len(packing.sections),
             result.blocks(array),
-            isinstance(layer, Convolution),
+            isinstance(layer, STREAMED),
             4 if raw else 1,
             packing,
+            isinstance(layer, Product),
+            isinstance(layer, Multiply),
         )
 
     def axes(self, block: int) -> tuple[Axis, Axis]:
@@ -257,8 +270,10 @@ def _splits(size: int) -> list[int]:
 def _candidates(shape: Shape, config: TpuConfig) -> Iterator[tuple[int, int, int]]:
     """(images, row parts, column parts) whose tiles fit an accumulator bank."""
     limit = config.accumulator_rows if shape.convolution else MOST_ROWS
+    if shape.lanes:
+        limit = config.lane_rows // 2
     height, width = shape.rows.result, shape.columns.result
-    if shape.convolution:
+    if shape.convolution and not shape.separate:
         for parts in _splits(shape.images):
             images = -(-shape.images // parts)
             if images > 1 and images * height * width <= limit:

@@ -64,7 +64,8 @@ def permute(graph: Graph, tensor: Tensor, perm: tuple[int, ...]) -> Tensor:
             return out
     op = tensor.op
     if op.type in ("quantize_linear", "dequantize_linear") and op.graph is graph:
-        if op.inputs[1].shape.rank == 0:  # what is quantised per tensor is turned before
+        # what is quantised per tensor is turned before, but for matrices: a product reads them so
+        if op.inputs[1].shape.rank == 0 and len(perm) != 3:
             data = permute(graph, op.inputs[0], perm)
             made: Tensor = graph.apply(
                 op.type, data, *op.inputs[1:], name=f"{op.name}/turned/", **op.attrs

@@ -6,7 +6,15 @@ import numpy as np
 
 from hw.tpu import numerics
 from hw.tpu.config import PRESETS, TpuConfig
-from sw.compiler.tpu.layers import Activation, Concat, Convolution, Epilogue, Pointwise
+from sw.compiler.tpu.layers import (
+    Activation,
+    Concat,
+    Convolution,
+    Epilogue,
+    Multiply,
+    Pointwise,
+    Product,
+)
 from sw.compiler.tpu.network import Network
 from sw.compiler.tpu.transposed import by_phases
 from tests.compiler.tpu.random_networks import (
@@ -58,6 +66,7 @@ class _Maker:
             kinds = (
                 self._convolve, self._window, self._add, self._table, self._concat, self._add,
                 self._transpose,
+                self._multiply, self._product, self._product,
             )  # fmt: skip
             made = kinds[self.rng.integers(len(kinds))](f"layer{len(self.layers)}")
             if made is not None and np.prod(made[-1][1].shape) <= 3 * self.limit:
@@ -172,6 +181,54 @@ class _Maker:
         table = self.rng.integers(-128, 128, shape, dtype=np.int8)
         epilogue = Epilogue((source.scale, source.zero_point), table=table)
         return [(Pointwise(name, source.name, name, epilogue, **self._clamp()), result)]
+
+    def _symmetric(self, name):
+        """An activation as it is, or mapped to zero point 0, and the layer that does that."""
+        item = self._pick()
+        if item.zero_point == 0:
+            return [], item
+        table = self.rng.integers(-128, 128, 256, dtype=np.int8)
+        made = Activation(f"{name}/zero", item.shape, 0.1, 0)
+        epilogue = Epilogue((item.scale, item.zero_point), table=table)
+        return [(Pointwise(made.name, item.name, made.name, epilogue), made)], made
+
+    def _multiply(self, name):
+        """Of one shape, or with one position for each image."""
+        made, source = self._symmetric(f"{name}/a")
+        images, _, _, channels = source.shape
+        shapes = source.shape, (images, 1, 1, channels)
+        others = [i for i in self.items if i.shape in shapes and i.zero_point == 0]
+        operand = others[self.rng.integers(len(others))] if others else source
+        result = self._item(name, source.shape)
+        layer = Multiply(
+            name, source.name, operand.name, name, channels,
+            np.float32(self.rng.uniform(0.005, 0.05)), **self._clamp(),
+        )  # fmt: skip
+        return [*made, (layer, result)]
+
+    def _product(self, name):
+        """Of rows: a convolution's result seldom is one row, so that pools make some."""
+        rows = [item for item in self.items if item.shape[1] == 1]
+        if not rows:
+            source = self._pick()
+            window = (source.shape[1], 1)
+            made = make_pool(name, source, name, window, (1, 1), ((0, 0), (0, 0)))
+            return None if made is None or window[0] > 9 else [made]
+        source = rows[-int(min(self.rng.geometric(0.5), len(rows)))]
+        images, _, count, depth = source.shape
+        fits = [(item, False) for item in rows if item.shape[::2] == (images, depth)]
+        fits += [(item, True) for item in rows if item.shape[::3] == (images, depth)]
+        if not fits:
+            return None
+        operand, transposed = fits[self.rng.integers(len(fits))]
+        channels = operand.shape[2 if transposed else 3]
+        result = self._item(name, (images, 1, count, channels))
+        scale = np.float32(self.rng.uniform(0.5, 2) / (70 * np.sqrt(depth)))
+        layer = Product(
+            name, source.name, operand.name, name, depth, channels, scale, transposed,
+            **self._clamp(),
+        )  # fmt: skip
+        return [(layer, result)]
 
     def _concat(self, name):
         """Two to four activations of one size, mapped to one quantisation where they differ."""

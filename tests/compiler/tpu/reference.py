@@ -6,12 +6,14 @@ import numpy as np
 
 from hw.tpu import numerics
 from sw.compiler.tpu.layers import (
+    OPERANDS,
     Concat,
     Convolution,
     Depthwise,
     Interleave,
     MaxPool,
     Pointwise,
+    Product,
 )
 
 
@@ -39,6 +41,10 @@ def run(network, inputs):
             y = convolution(layer, x, zero, result)
         elif isinstance(layer, Depthwise):
             y = depthwise(layer, x, zero, result)
+        elif isinstance(layer, OPERANDS):
+            operand = values[layer.operand].astype(np.int64)
+            operand -= network.by_name[layer.operand].zero_point
+            y = two_operands(layer, x.astype(np.int64) - zero, operand, result)
         elif isinstance(layer, Pointwise):
             y = x
         else:
@@ -103,6 +109,15 @@ def convolution(layer, x, zero, result):
         return numerics.wrap_int32(total)
     if layer.bias is not None:
         total += layer.bias
+    return numerics.requantise(numerics.wrap_int32(total), layer.scale, result.zero_point)
+
+
+def two_operands(layer, x, operand, result):
+    """The product of two activations, as matrices or value by value."""
+    if isinstance(layer, Product):
+        total = x @ (operand.swapaxes(-1, -2) if layer.transposed else operand)
+    else:
+        total = x * operand
     return numerics.requantise(numerics.wrap_int32(total), layer.scale, result.zero_point)
 
 
