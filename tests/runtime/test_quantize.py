@@ -260,7 +260,7 @@ def test_quantize_refuses(rng: np.random.Generator) -> None:
 
 def test_what_is_not_quantised_stays_float(rng: np.random.Generator) -> None:
     """softmax on the CPU, an activation that is fetched, a value with two readers, control edges,
-    a product of two run-time values: all still right."""
+    a product of two run-time values, which is int8, and one of other ranks: all still right."""
     with st.Graph().as_default():
         x, y = small()
         shared = st.nn.relu(y, name="shared")
@@ -268,15 +268,16 @@ def test_what_is_not_quantised_stays_float(rng: np.random.Generator) -> None:
             gate = st.identity(shared, name="gate")
         z = st.nn.softmax(gate + st.matmul(shared, np.float32([[1, 0], [0, 1]])), name="z")
         both = st.matmul(shared, st.transpose(shared), name="both")
+        outer = st.matmul(st.expand_dims(shared, 0), st.transpose(shared), name="outer")
         a = rng.normal(size=(6, 2)).astype(np.float32)
         with st.Session() as session:
-            expected = session.run([z, y, both], {x: a})
-            graph = st.quantize([z, y, both], [{x: a}])
+            expected = session.run([z, y, both, outer], {x: a})
+            graph = st.quantize([z, y, both, outer], [{x: a}])
         left = {item.name: item.reason for item in not_quantised(graph)}
         assert left["z"] == "the TPU has no softmax" and "add" not in left
-        assert "constants" in left["both"] and "y" not in left and "x" not in left
+        assert "constants" in left["outer"] and "both" not in left and "y" not in left and "x" not in left
         with st.Session(graph=graph) as session:
-            found = session.run(["z:0", "y:0", "both:0"], {"x:0": a})
+            found = session.run(["z:0", "y:0", "both:0", "outer:0"], {"x:0": a})
             with pytest.raises(st.errors.InvalidArgumentError, match="ssert"):
                 session.run("z:0", {"x:0": a + 1000})
     for ours, theirs in zip(found, expected, strict=True):
