@@ -275,7 +275,12 @@ def test_what_is_not_quantised_stays_float(rng: np.random.Generator) -> None:
             graph = st.quantize([z, y, both, outer], [{x: a}])
         left = {item.name: item.reason for item in not_quantised(graph)}
         assert left["z"] == "the TPU has no softmax" and "add" not in left
-        assert "constants" in left["outer"] and "both" not in left and "y" not in left and "x" not in left
+        assert (
+            "constants" in left["outer"]
+            and "both" not in left
+            and "y" not in left
+            and "x" not in left
+        )
         with st.Session(graph=graph) as session:
             found = session.run(["z:0", "y:0", "both:0", "outer:0"], {"x:0": a})
             with pytest.raises(st.errors.InvalidArgumentError, match="ssert"):
