@@ -17,7 +17,7 @@ TYPED := $(wildcard sw sim fpga)
 .DEFAULT_GOAL := help
 .PHONY: help setup tools demo test bench examples \
   cosim faults coverage prove mutants bigarrays \
-  graphs resnet50-rtl conformance networks fuzz \
+  graphs resnet50-rtl conformance networks networks-int8 fuzz \
   compare-tensorflow kill \
   lint format docs clean
 
@@ -94,6 +94,9 @@ conformance: setup ## the ONNX standard's node tests: all on the CPU, int8 ones 
 
 networks: setup ## nine real architectures on the CPU device against ONNX Runtime
 	@$(PY) -m tests.conformance.networks
+
+networks-int8: setup ## the same nine quantised, on the TPU device, against ONNX Runtime's integer kernels
+	@$(PY) -m tests.conformance.networks_int8 --seed $(SEED)
 
 fuzz: setup ## SECONDS (60) of damaged models against the importer
 	@$(PY) -m tests.conformance.fuzz --seconds $(SECONDS) --seed $(SEED)

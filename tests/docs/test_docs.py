@@ -18,6 +18,7 @@ COVERED = {
     "make conformance": "tests/conformance/test_onnx_nodes.py",
     "make fuzz": "tests/graph/onnx_import/test_hostile.py",
     "make networks": "tests/conformance/test_networks.py",
+    "make networks-int8": "tests/conformance/test_networks_int8.py",
     "make demo": "tests/end_to_end/test_demo.py",
     "make kill": "tests/runtime/test_monitored.py",
     "make test": "this run",

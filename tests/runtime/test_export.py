@@ -195,6 +195,26 @@ def test_int8_branches_give_the_same_bytes(rng: np.random.Generator) -> None:
         np.testing.assert_array_equal(other, mine, err_msg=name)
 
 
+def test_a_relu_within_a_range_is_no_obstacle(rng: np.random.Generator) -> None:
+    """A concatenation gives a relu a scale that also holds negative values: ONNX Runtime still
+    finds integer convolutions, and the same bytes come out."""
+    x = st.placeholder(st.float32, [2, 9, 9, 3], name="x")
+    w = [rng.normal(size=(3, 3, 3, 8)).astype("f") for _ in range(2)]
+    parts = [st.nn.bias_add(st.nn.conv2d(x, k, 1, "SAME"), np.full(8, 0.5, "f")) for k in w]
+    y = st.concat([st.nn.relu(parts[0]), parts[1]], 3, name="y")
+    a = rng.normal(size=(2, 9, 9, 3)).astype("f")
+    with st.Session():
+        quantised = st.quantize(y, [{x: a}])
+    names = quantised_names(quantised)
+    with st.Session(graph=quantised) as session:
+        ours = session.run(names, {"x:0": a})
+    model = export_onnx(names, graph=quantised)
+    kinds = [node.op_type for node in model.graph.node]
+    assert kinds[kinds.index("Relu") - 1] == "DequantizeLinear"
+    for name, mine, other in zip(names, ours, runtime(model, {"x": a}), strict=True):
+        np.testing.assert_array_equal(other, mine, err_msg=name)
+
+
 def test_refusals(rng: np.random.Generator) -> None:
     x = st.placeholder(st.float32, [4], name="x")
     v = st.Variable(np.ones(4, np.float32))

@@ -8,10 +8,13 @@ import numpy as np
 
 from sw.graph.build import constant_value
 from sw.graph.errors import UnimplementedError
+from sw.graph.onnx.write_values import elementwise
 from sw.graph.onnx.writer import Rule, Writer
 from sw.graph.operation import Operation
 from sw.graph.ops.windows import Window
 from sw.graph.tensor import Tensor
+
+LINEAR = ("conv2d", "depthwise_conv2d", "matmul")
 
 
 def _window(op: Operation, kernel: Any, image: Tensor) -> dict[str, Any]:
@@ -243,6 +246,27 @@ def quantised_product(w: Writer, op: Operation) -> None:
     w.result("QLinearMatMul", names, op.outputs[0])
 
 
+def relu(w: Writer, op: Operation) -> None:
+    """Relu. Where its limit is not that of the int8 behind it, a runtime's integer convolution
+    cannot take it in: then the values are quantised before as well, with the same numbers. As
+    relu keeps the order of values, the codes behind it stay what they are."""
+    user, source = w.only_user(op.outputs[0]), op.inputs[0]
+    root = source.op.inputs[0].op if source.op.type in ("bias_add", "add") else source.op
+    if user is None or user.type != "quantize_linear" or root.type not in LINEAR:
+        elementwise(w, op)
+        return
+    zero = constant_value(user.inputs[2])
+    if zero is None or zero.size != 1 or int(zero) <= np.iinfo(zero.dtype).min:
+        elementwise(w, op)
+        return
+    first = w.is_first(source)
+    names = [w.plain(tensor) for tensor in user.inputs[1:3]]
+    value = w.first(source) if first else w.plain(source)
+    codes = w.emit("QuantizeLinear", [value, *names], f"{op.name}/codes")
+    real = w.emit("DequantizeLinear", [codes, *names], f"{op.name}/real")
+    w.result("Relu", [real], op.outputs[0], first=first)
+
+
 def normalisation(w: Writer, op: Operation) -> None:
     """LRN: the standard divides alpha by the number of channels it adds."""
     size = 2 * op.attrs["depth_radius"] + 1
@@ -262,4 +286,5 @@ RULES: dict[str, Rule] = {
     "qlinear_conv": quantised_convolution,
     "qlinear_matmul": quantised_product,
     "lrn": normalisation,
+    "relu": relu,
 }
