@@ -16,6 +16,10 @@ MATCH = (
 )
 
 
+GIVES_UP = "Conflicting init values"
+"""Yosys, of a register that the mutation ties to a constant: not proven, then."""
+
+
 def equivalent(mutants: Mutants, number: int, steps: int = 4) -> bool:
     """Whether Yosys proves by induction over registers that mutant `number` changes nothing.
 
@@ -62,6 +66,8 @@ def _prove(mutants: Mutants, number: int, steps: int) -> bool:
         log = yosys(Path(work), "; ".join(script), check=False)
     if "Equivalence successfully proven" in log:
         return True
+    if GIVES_UP in log:
+        return False
     if not re.search(r"Of those cells \d+ are proven", log):
         raise RuntimeError(
             f"equivalence of mutant {number} of {mutants.block.name}:\n{log[-3000:]}"
