@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from sw.compiler.unit import Unit
+from sw.graph.dtypes import resource
 from sw.graph.graph import Graph
 from sw.graph.operation import Operation
+from sw.graph.ops.transfer import OF_HANDLES
 from sw.graph.tensor import Tensor
 
 
@@ -46,6 +48,8 @@ def prune(unit: Unit) -> Unit:
                 if tensor in fed:
                     name = op.name if op not in needed else f"{op.name}/feed"
                     attrs = {"dtype": tensor.dtype, "shape": tensor.shape, "tensor": tensor.name}
+                    if tensor.dtype is resource:
+                        attrs.update((k, op.attrs[k]) for k in OF_HANDLES if k in op.attrs)
                     feed = graph.create_op("feed", (), attrs, name + "/")
                     feed.device = op.device
                     moved[tensor] = feed.outputs[0]

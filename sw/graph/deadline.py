@@ -26,6 +26,12 @@ def until(deadline: float | None) -> Iterator[None]:
         _LOCAL.deadline = before
 
 
+def current() -> float | None:
+    """This thread's deadline."""
+    found: float | None = getattr(_LOCAL, "deadline", None)
+    return found
+
+
 def wait_for(
     condition: threading.Condition,
     ready: Callable[[], object],
@@ -35,7 +41,7 @@ def wait_for(
     """Wait on `condition`, which is held, until `ready()`. At the deadline raises
     `DeadlineExceededError` that says `what()` did not happen; without one, a long wait that is
     `hopeless()` is mentioned."""
-    deadline = getattr(_LOCAL, "deadline", None)
+    deadline = current()
     if deadline is None:
         if not condition.wait_for(ready, PATIENCE) and hopeless():
             log.warn("waiting for %g s: %s", PATIENCE, what())

@@ -20,6 +20,7 @@ from sw.graph.dtypes import DType, resource
 from sw.graph.errors import GraphError, InternalError
 from sw.graph.graph import Graph
 from sw.graph.operation import Operation
+from sw.graph.ops.transfer import OF_HANDLES
 from sw.graph.registry import NOT_DIFFERENTIABLE, REQUIRED, TensorType
 from sw.graph.shapes import Shape
 from sw.graph.tensor import Tensor
@@ -29,14 +30,12 @@ def _argument_type(inputs: tuple[Tensor, ...], dtype: DType, shape: Any, **rest:
     return TensorType(dtype, Shape(() if dtype is resource else shape))
 
 
-_OF_HANDLES = ("shape", "value_dtype", "shared_name", "dtypes", "shapes")
-
 register_op(
     "argument",
     kernel=None,
     infer=_argument_type,
     gradient=NOT_DIFFERENTIABLE,
-    attrs={"dtype": REQUIRED, **dict.fromkeys(_OF_HANDLES), "shared_name": ""},
+    attrs={"dtype": REQUIRED, **dict.fromkeys(OF_HANDLES), "shared_name": ""},
     stateful=True,
     host_only=True,
     doc="A value that a function is called with. For a handle, `shape` and `value_dtype` are its "
@@ -117,7 +116,7 @@ class Function(Graph):
     def _argument(self, like: Tensor, shape: Any, name: str) -> Tensor:
         attrs: dict[str, Any] = {"dtype": like.dtype, "shape": shape}
         if like.dtype is resource:
-            attrs.update((k, like.op.attrs[k]) for k in _OF_HANDLES if k in like.op.attrs)
+            attrs.update((k, like.op.attrs[k]) for k in OF_HANDLES if k in like.op.attrs)
         with self.lifted():
             made: Tensor = self.apply("argument", name=name, **attrs)
         self.arguments.append(made)

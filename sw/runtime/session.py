@@ -171,8 +171,8 @@ class Session:
             unit = Unit(self.graph, feeds, tensors, targets)
             plan = compile_unit(unit, self.devices, self.dump, self.devices.costs())
             executables = [self.devices.get(p.device).compile(p) for p in plan.partitions]
-            known = set(self.fallback)
-            self.fallback += [f for f in plan.fallback if f not in known]
+            fallback = dict.fromkeys((*self.fallback, *plan.fallback, *self.devices.fallback))
+            self.fallback = list(fallback)
             place = {t: i for i, t in enumerate(tensors)}
             single = not isinstance(fetches, (list, tuple, Mapping))
             single = single and not hasattr(fetches, "fetch_parts")

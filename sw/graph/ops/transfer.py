@@ -6,14 +6,17 @@ from __future__ import annotations
 from typing import Any
 
 from sw.graph.build import register_op
-from sw.graph.dtypes import DType
+from sw.graph.dtypes import DType, resource
 from sw.graph.registry import NOT_DIFFERENTIABLE, REQUIRED, TensorType
-from sw.graph.shapes import Shape
+from sw.graph.shapes import SCALAR, Shape
 from sw.graph.tensor import Tensor
+
+OF_HANDLES = ("shape", "value_dtype", "shared_name", "dtypes", "shapes")
+"""What a handle's op tells of the variable or queue behind it."""
 
 
 def _given(inputs: tuple[Tensor, ...], dtype: DType, shape: Shape, **attrs: Any) -> TensorType:
-    return TensorType(dtype, shape)
+    return TensorType(dtype, SCALAR if dtype is resource else shape)
 
 
 def _nothing(inputs: tuple[Tensor, ...], **attrs: Any) -> list[TensorType]:
@@ -27,7 +30,7 @@ feed = register_op(
     kernel=None,
     infer=_given,
     gradient=NOT_DIFFERENTIABLE,
-    attrs={**_TYPE, "tensor": REQUIRED},
+    attrs={**dict.fromkeys(OF_HANDLES), **_TYPE, "tensor": REQUIRED},
     stateful=True,
     host_only=True,
     doc="Stands for the tensor named `tensor`, whose value the caller of run gives.",

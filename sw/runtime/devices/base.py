@@ -3,7 +3,8 @@ executables.
 
 A device class is made as `Class(name, config, resources)`: its full name
 ("/job:localhost/replica:0/task:0/tpu:0"), the session's `SessionConfig` and the session's
-`Container` of variables (of use to the CPU only).
+`Container` of variables (of use to the CPU only). If it has an attribute `devices`, that becomes
+the session's `DeviceSet`: for bodies of branches and loops whose ops stand elsewhere.
 """
 
 from __future__ import annotations

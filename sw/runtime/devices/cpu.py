@@ -5,6 +5,7 @@ Kernels run with NumPy's floating-point warnings off, as IEEE arithmetic prescri
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,10 +15,12 @@ from sw.compiler.partition import Partition
 from sw.graph.operation import Operation
 from sw.graph.state import Container
 from sw.runtime.config import SessionConfig
-from sw.runtime.devices.cpu_code import FILE, Lines, Run, Writer, explained
+from sw.runtime.devices.bodies import Home
+from sw.runtime.devices.cpu_code import Lines, Run, Writer, explained
 from sw.runtime.devices.cpu_waiting import WaitingExecutable
 from sw.runtime.trace import Note
 
+_NUMBERS = itertools.count(1)  # a file name of its own: bodies are plans within plans
 Send = Callable[[int, Any], None]
 
 
@@ -28,6 +31,7 @@ class CpuDevice:
 
     def __init__(self, name: str, config: SessionConfig, resources: Container) -> None:
         self.name = name
+        self.devices: Any = None
         self._resources = resources
         self._late = config.enable_recv_scheduling
 
@@ -39,7 +43,8 @@ class CpuDevice:
         """Generate the function of a partition."""
         if partition.waits:
             return WaitingExecutable(partition, self._resources)
-        return CpuExecutable(partition, self._resources, self._late)
+        home = Home(self.name, self._resources, self.devices)
+        return CpuExecutable(partition, home, self._late)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -49,15 +54,16 @@ class CpuExecutable:
     """One partition as a function, made in the variants that are asked for. An input is taken right
     before its first use (`late`), or all at the beginning."""
 
-    def __init__(self, partition: Partition, resources: Container, late: bool = True) -> None:
+    def __init__(self, partition: Partition, home: Home, late: bool = True) -> None:
         self._late = late
         self._lines: Lines = {}
-        self._partition, self._resources = partition, resources
+        self._partition, self._home = partition, home
+        self._file = f"<systolica plan {next(_NUMBERS)}>"
         self._functions: dict[tuple[str, ...], Run] = {}
         self._function, self.source = self._compile(("_in",))
 
     def _compile(self, parameters: tuple[str, ...]) -> tuple[Run, str]:
-        writer = Writer(self._resources, self._lines, FILE, parameters, self._late)
+        writer = Writer(self._home, self._lines, self._file, parameters, self._late)
         for op in self._partition.graph.get_operations():
             writer.add(op)
         return writer.finish(writer.sent(self._partition.outputs)), writer.source

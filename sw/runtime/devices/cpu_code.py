@@ -17,28 +17,32 @@ from sw.compiler.unit import Unit
 from sw.graph.errors import FailedPreconditionError, InvalidArgumentError, OpError
 from sw.graph.function import Function
 from sw.graph.operation import Operation
-from sw.graph.state import Container, OpState
+from sw.graph.state import OpState
 from sw.graph.tensor import Tensor
+from sw.runtime.devices.bodies import Home, spread
 
-FILE = "<systolica plan>"
 Lines = dict[tuple[str, int], Operation]
 Run = Callable[..., tuple[Any, ...]]
 
 
-def compile_function(function: Function, resources: Container, lines: Lines) -> Run:
+def compile_function(function: Function, home: Home, lines: Lines) -> Run:
     """The body of a branch or a loop as a Python function of `function.arguments`; its attribute
     `results` says how many of the values it returns are results, the others are saved ones."""
+    run = spread(function, home) or _compile_here(function, home, lines)
+    vars(run)["results"] = len(function.results)
+    return run
+
+
+def _compile_here(function: Function, home: Home, lines: Lines) -> Run:
     unit = Unit(function, (), (*function.results, *function.saved))
     for _, transform in PASSES:
         unit = transform(unit)
-    writer = Writer(resources, lines, f"<systolica {function.name}>")
+    writer = Writer(home, lines, f"<systolica {function.name}>")
     for argument in function.arguments:
         writer.parameter(argument.op.name)
     for op in unit.graph.get_operations():
         writer.add(op)
-    run = writer.finish(unit.fetches)
-    vars(run)["results"] = len(function.results)
-    return run
+    return writer.finish(unit.fetches)
 
 
 class Writer:
@@ -50,7 +54,7 @@ class Writer:
 
     def __init__(
         self,
-        resources: Container,
+        home: Home,
         lines: Lines,
         file: str,
         parameters: Sequence[str] = (),
@@ -60,7 +64,7 @@ class Writer:
         self._late = late
         self._namespace: dict[str, Any] = {"_unfed": _unfed, "_now": time.perf_counter}
         self._traced, self._sending = "_note" in parameters, "_send" in parameters
-        self._resources = resources
+        self._home = home
         self._lines, self._file = lines, file
         self._steps: list[tuple[Operation, str]] = []
         self._names: dict[Tensor, str] = {}
@@ -107,13 +111,13 @@ class Writer:
             return f"_unfed({self._bind('o', op)})"
         if op.op_def.inline is not None:
             return op.op_def.inline.format(*inputs)
-        state = OpState(self._resources, op.name) if op.op_def.stateful else None
+        state = OpState(self._home.resources, op.name) if op.op_def.stateful else None
         attrs = {key: self._value(value) for key, value in op.attrs.items()}
         return f"{self._bind('k', op.op_def.bind(np, attrs, state))}({', '.join(inputs)})"
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, Function):
-            return compile_function(value, self._resources, self._lines)
+            return compile_function(value, self._home, self._lines)
         return value
 
     def finish(self, outputs: Sequence[Tensor]) -> Run:
@@ -183,6 +187,8 @@ def _unfed(op: Operation) -> Any:
 
 def explained(error: Exception, op: Operation) -> Exception:
     """An error of the kernel of `op` as an `OpError` that names it."""
+    if isinstance(error, OpError) and error.op is not None:
+        return error  # from a body on another device
     if isinstance(error, OpError):
         return type(error)(f"{error.message} [op {op.where()}]", op)
     return InvalidArgumentError(f"op {op.where()} failed: {error}", op)

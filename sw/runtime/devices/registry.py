@@ -7,6 +7,7 @@ import importlib.util
 import threading
 from typing import Any
 
+from sw.compiler.unit import Fallback
 from sw.graph.device import parse
 from sw.graph.operation import Operation
 from sw.graph.state import Container
@@ -41,6 +42,7 @@ class DeviceSet:
         self.names = tuple(available(config))
         self._config = config
         self._resources = resources
+        self.fallback: list[Fallback] = []  # from bodies of branches and loops
         self._made: dict[str, Any] = {}
         self._costs: Any = None
         self._lock = threading.Lock()
@@ -51,9 +53,11 @@ class DeviceSet:
             if name not in self._made:
                 module, cls = KINDS[str(parse(name).kind)]
                 made = getattr(importlib.import_module(module), cls)
-                self._made[name] = made(name, self._config, self._resources)
-            device: Device = self._made[name]
-            return device
+                device = self._made[name] = made(name, self._config, self._resources)
+                if hasattr(device, "devices"):
+                    device.devices = self
+            found: Device = self._made[name]
+            return found
 
     def made(self) -> list[Device]:
         """The devices that have been used so far."""
