@@ -16,7 +16,7 @@ TYPED := $(wildcard sw sim fpga)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tools demo test bench examples \
-  cosim faults coverage prove mutants bigarrays \
+  cosim faults coverage interpreters prove mutants bigarrays \
   graphs resnet50-rtl conformance networks networks-int8 fuzz \
   compare-tensorflow kill \
   lint format docs clean
@@ -71,6 +71,10 @@ faults: setup ## bus errors, dead channels, resets and bad words, everywhere in 
 
 coverage: setup ## line, branch, expression, toggle and FSM coverage of the core; pages in build/
 	@$(PY) -m tests.verification.coverage --seed $(SEED)
+
+interpreters: setup ## N random programs (10000) in C++ and in NumPy, then bugs to be noticed
+	@$(PY) -m tests.verification.interpreters -n $(N) --seed $(SEED)
+	@$(PY) -m tests.verification.interpreters -n 2000 --seed $(SEED) --float --plants
 
 prove: setup ## prove the properties of the units; plant a bug for each
 	@$(PY) -m tests.verification.prove --jobs $(JOBS)

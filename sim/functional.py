@@ -1,7 +1,8 @@
 """The oracle: what a program means, whole instructions at a time, on NumPy.
 
 Instructions are executed one after the other, which is the meaning of a legal program (see
-`hw/tpu/isa.py`). Nothing here knows about time.
+`hw/tpu/isa.py`). One that cannot be executed writes nothing. Nothing here knows about time.
+`sim/native` has the same results sooner.
 """
 
 from __future__ import annotations
@@ -72,30 +73,32 @@ class FunctionalSimulator:
         """Execute up to HALT; raises `TpuError` and leaves everything before the fault done."""
         begin = time.perf_counter()
         self.reset()
-        for position, instruction in self._fetch(program, instructions):
-            try:
-                self.step(instruction)
-            except StepError as stop:
-                raise TpuError(
-                    stop.code, position, instruction.tag, stop.detail, stop.note
-                ) from None
-            if instruction.opcode is Opcode.HALT:
+        self.check_program(program, instructions)
+        for position in range(instructions):
+            if self.one(program, position).opcode is Opcode.HALT:
                 return RunResult(self.name, time.perf_counter() - begin, counters=self.counters)
         raise TpuError(Error.NO_HALT, instructions)
 
-    def _fetch(self, program: int, instructions: int) -> Iterator[tuple[int, Instruction]]:
-        size = isa.INSTRUCTION_BYTES
-        if program < 0 or program + instructions * size > self.dram_bytes:
+    def check_program(self, program: int, instructions: int) -> None:
+        """Raises `TpuError` if a program does not lie in DRAM."""
+        if program < 0 or program + instructions * isa.INSTRUCTION_BYTES > self.dram_bytes:
             raise TpuError(Error.DRAM_RANGE, 0, detail=program)
-        for position in range(instructions):
-            word = self.dram[program + position * size : program + (position + 1) * size].tobytes()
-            try:
-                instruction = isa.decode(word)
-            except isa.IsaError as error:
-                raise TpuError(Error.ILLEGAL_INSTRUCTION, position, note=str(error)) from None
-            if reason := isa.unbuilt(instruction):
-                raise TpuError(Error.UNBUILT, position, instruction.tag, note=reason)
-            yield position, instruction
+
+    def one(self, program: int, position: int) -> Instruction:
+        """Fetch and execute one instruction; raises `TpuError` if it cannot be executed."""
+        size = isa.INSTRUCTION_BYTES
+        word = self.dram[program + position * size : program + (position + 1) * size].tobytes()
+        try:
+            instruction = isa.decode(word)
+        except isa.IsaError as error:
+            raise TpuError(Error.ILLEGAL_INSTRUCTION, position, note=str(error)) from None
+        if reason := isa.unbuilt(instruction):
+            raise TpuError(Error.UNBUILT, position, instruction.tag, note=reason)
+        try:
+            self.step(instruction)
+        except StepError as stop:
+            raise TpuError(stop.code, position, instruction.tag, stop.detail, stop.note) from None
+        return instruction
 
     def step(self, instruction: Instruction) -> None:
         """Execute one instruction; raises `StepError` if it cannot."""
@@ -196,6 +199,7 @@ class FunctionalSimulator:
         tiles = self._take_tiles(len(passes), keep=bool(i.keep))
         distinct = len(np.unique(target)) == len(target)
         together = max(1, EXACT_FLOAT32_PRODUCTS // n) if distinct else 1
+        adding = np.zeros((len(target), n), np.int32)
         for first in range(0, len(passes), together):
             group = passes[first : first + together]
             streamed = np.empty((len(target), len(group), n), np.float32)
@@ -216,11 +220,16 @@ class FunctionalSimulator:
             weights = tiles[first : first + len(group)].reshape(-1, n).astype(np.float32)
             product = (streamed.reshape(len(target), -1) @ weights).astype(np.int32)
             if first == 0 and not i.accumulate:
-                self.accumulators[target] = product  # in order: the last of equal rows stays
-            elif distinct:
-                self.accumulators[target] += product
+                overwriting = product
             else:
-                np.add.at(self.accumulators, target, product)
+                adding += product
+        # only now, so that a matmul that reads a row that does not exist changes nothing
+        if not i.accumulate:
+            self.accumulators[target] = overwriting  # in order: the last of equal rows stays
+        if distinct:
+            self.accumulators[target] += adding
+        else:
+            np.add.at(self.accumulators, target, adding)
         streamed_rows = len(target) * len(passes)
         kernel = i.kernel_rows * i.kernel_columns
         lanes = kernel * ((i.channel_blocks - 1) * n + min(i.used_rows, n))

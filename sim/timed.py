@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from hw.tpu.config import TpuConfig
 from sim.engine import RunResult
-from sim.functional import FunctionalSimulator
 from sim.memory import MemoryTiming
+from sim.native.simulator import NativeSimulator
 from sim.timing.simulator import TimingSimulator
 
 
-class TimedSimulator(FunctionalSimulator):
+class TimedSimulator(NativeSimulator):
     """An `Engine` with the results of the functional simulator and the cycles of the RTL.
 
     `timeline` records a `trace` with each run. See `TimingSimulator` for when cycles are exact.

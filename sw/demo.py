@@ -24,7 +24,7 @@ from hw.tpu.program import TpuProgram
 from sim.attribution import attribute
 from sim.engine import Engine, RunResult
 from sim.execute import execute, load
-from sim.functional import FunctionalSimulator
+from sim.native.simulator import NativeSimulator
 from sim.rtl.engine import RtlSimulator
 from sim.rtl.progress import announce
 from sw.compiler.tpu.ahead import compile_graph
@@ -94,7 +94,7 @@ def run(engine: str, config: TpuConfig, folder: Path, steps: int) -> Outcome:
     Path(files["model"]).write_bytes(model.onnx)
     np.savez(files["data"], digits=held_out.images, labels=held_out.labels)
 
-    expected, functional = _classify(FunctionalSimulator(config, program.dram_bytes), model)
+    expected, functional = _classify(NativeSimulator(config, program.dram_bytes), model)
     if engine == "functional":
         answers, runs, mismatches = expected, functional, None
     else:

@@ -11,13 +11,6 @@ timing::Core* t_open(const timing::Sizes* sizes, const timing::Words* program, i
     return core;
 }
 
-// Instructions that cannot be unpacked get the negative error as their opcode.
-void t_unpack(const uint8_t* code, int64_t length, timing::Words* program) {
-    for (int64_t i = 0; i < length; ++i)
-        if (!timing::unpack(code + 64 * i, program[i]))
-            program[i][0] = -int64_t(timing::Error::ILLEGAL_INSTRUCTION);
-}
-
 void t_run(timing::Core* core, timing::Report* report) { *report = core->run(); }
 const int64_t* t_counters(const timing::Core* core) { return core->counters; }
 int64_t t_event_count(const timing::Core* core) { return int64_t(core->events.size()); }

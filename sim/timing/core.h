@@ -10,7 +10,6 @@
 #include "matmul.h"
 #include "memory.h"
 #include "store.h"
-#include "unpack.h"
 #include "vector.h"
 
 namespace timing {

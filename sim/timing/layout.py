@@ -1,24 +1,16 @@
-"""What the C++ model knows of the core, generated from `hw/tpu`: formats, enumerations, sizes.
-
-Every instruction becomes `WORDS` int64, its fields in order from the opcode on.
-"""
+"""What the C++ model knows of the core beside its instructions, generated from `hw/tpu`: sizes."""
 
 from __future__ import annotations
-
-import enum
-from collections.abc import Iterator
 
 from hw.tpu import array, isa, matmul
 from hw.tpu.config import ConfigError, TpuConfig
 from hw.tpu.dma import fetch
-from hw.tpu.isa import Format, Opcode
-from hw.tpu.registers import COUNTERS, Error
+from hw.tpu.registers import COUNTERS
 from hw.tpu.trace import ArrayState
 from hw.tpu.vector import epilogue, vector, window
+from sim.cxx import formats
 from sim.memory import MemoryTiming
 
-WORDS = max(len(fmt.fields) for fmt in isa.FORMATS.values())
-"""int64 per instruction."""
 LIMITS = {"queue_depth": 1024, "outstanding_bursts": 256, "order_depth": 4096, "vector_latency": 15}
 """The model's rings are this long."""
 
@@ -67,52 +59,11 @@ def sizes(config: TpuConfig, memory: MemoryTiming, dram_bytes: int, program: int
     return result
 
 
-def header() -> str:
-    """`instructions.h`: one struct per format, one enumeration per table, `Sizes`."""
-    names = sizes(TpuConfig(), MemoryTiming(), 0, 0)
-    lines = ["#pragma once", "#include <cstdint>", "namespace timing {"]
-    for fmt in _structs():
-        lines += [f"struct {fmt.__name__} {{", *_members(fmt.fields), "};"]
-    lines += ["struct Sizes {", *_members(names), "};"]
-    for name, members in {
-        "Opcode": Opcode,
-        "Queue": isa.Queue,
-        "LoadMemory": isa.Memory,
-        "VectorSource": isa.Source,
-        "VectorConvert": isa.Convert,
-        "VectorReduce": isa.Reduce,
-        "Error": Error,
-        "ArrayState": ArrayState,
-    }.items():
-        lines += [f"enum class {name} : int64_t {{ {_enumerators(members)} }};"]
+def headers() -> dict[str, str]:
+    """Generated headers by name: `formats.h`, and `sizes.h` with `Sizes` and what is counted."""
+    lines = ["#pragma once", '#include "formats.h"', "namespace timing {"]
+    lines += [formats.struct("Sizes", sizes(TpuConfig(), MemoryTiming(), 0, 0))]
+    lines += [formats.enumeration("ArrayState", ArrayState)]
     lines += [f"enum Counter : int {{ {', '.join(COUNTERS)} }};"]
-    lines += [f"constexpr int kCounters = {len(COUNTERS)}, kInstructionWords = {WORDS};"]
-    lines += ["struct Layout { int count; const int8_t* bits; };  // negative: signed"]
-    lines += ["inline Layout layout_of(int64_t opcode) {", "    switch (Opcode(opcode)) {"]
-    for opcode, fmt in isa.FORMATS.items():
-        bits = [-item.bits if item.signed else item.bits for item in fmt.fields.values()]
-        lines += [
-            f"        case Opcode::{opcode.name}: {{",
-            f"            static const int8_t bits[] = {{{', '.join(map(str, bits))}}};",
-            f"            return {{{len(bits)}, bits}};",
-            "        }",
-        ]
-    lines += ["        default: return {0, nullptr};", "    }", "}"]
-    lines += ["inline int queue_of(int64_t opcode) {", "    switch (Opcode(opcode)) {"]
-    for opcode, fmt in isa.FORMATS.items():
-        if fmt.queue is not None:
-            lines.append(f"        case Opcode::{opcode.name}: return {int(fmt.queue)};")
-    return "\n".join([*lines, "        default: return -1;", "    }", "}", "}  // namespace", ""])
-
-
-def _structs() -> Iterator[type[Format]]:
-    """A format of each set of fields: STORE shares LOAD's, FENCE and HALT need none."""
-    yield from (isa.Load, isa.Matmul, isa.Vector)
-
-
-def _members(names: dict[str, isa.Field] | dict[str, int]) -> list[str]:
-    return [f"    int64_t {name};" for name in names]
-
-
-def _enumerators(members: type[enum.IntEnum]) -> str:
-    return ", ".join(f"{member.name} = {int(member)}" for member in members)
+    lines += [f"constexpr int kCounters = {len(COUNTERS)};", "}  // namespace", ""]
+    return {"formats.h": formats.header("timing"), "sizes.h": "\n".join(lines)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import subprocess
 from ctypes import POINTER, c_int, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
@@ -11,18 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.tpu import isa
 from hw.tpu.registers import COUNTERS
-from sim.rtl import cache as folders
-from sim.rtl import toolchain
+from sim.cxx import build
 from sim.timing import layout
 
-HERE = Path(__file__).parent
-FLAGS = ["-std=c++17", "-O3", "-march=native", "-Wall", "-shared", "-fPIC", "-fvisibility=hidden"]
-
-
-class BuildError(RuntimeError):
-    """The C++ compiler refused the model; the message holds what it said."""
+SOURCE = Path(__file__).with_name("core.cpp")
 
 
 class Report(ctypes.Structure):
@@ -35,16 +27,8 @@ class Report(ctypes.Structure):
     detail: int
 
 
-def unpack(code: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Encoded instructions as the model takes them, `[instructions, layout.WORDS]`."""
-    words = np.zeros((code.size // isa.INSTRUCTION_BYTES, layout.WORDS), np.int64)
-    source = np.ascontiguousarray(code)
-    _library().t_unpack(source.ctypes.data, len(words), words.ctypes.data)
-    return words
-
-
 class Run:
-    """One program on the model. `program` is int64 `[instructions, layout.WORDS]`."""
+    """One program on the model. `program` is int64 `[instructions, formats.WORDS]`."""
 
     def __init__(self, sizes: dict[str, int], program: NDArray[np.int64], record: bool) -> None:
         library = _library()
@@ -67,10 +51,9 @@ class Run:
 
 @cache
 def _library() -> ctypes.CDLL:
-    library = ctypes.CDLL(str(_build() / "timing.so"))
+    library = build.library("timing", SOURCE, layout.headers())
     for name, result, arguments in (
         ("t_open", c_void_p, [c_void_p, c_void_p, c_int64, c_int]),
-        ("t_unpack", None, [c_void_p, c_int64, c_void_p]),
         ("t_run", None, [c_void_p, POINTER(Report)]),
         ("t_counters", POINTER(c_int64), [c_void_p]),
         ("t_event_count", c_int64, [c_void_p]),
@@ -80,31 +63,3 @@ def _library() -> ctypes.CDLL:
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
     return library
-
-
-def _build() -> Path:
-    """The folder that holds `timing.so`; raises `ToolMissing` or `BuildError`."""
-    compiler = toolchain.require(toolchain.compiler())
-    sources = sorted([*HERE.glob("*.h"), HERE / "core.cpp"])
-    generated = layout.header()
-    key = folders.content_key(
-        [
-            generated,
-            *FLAGS,
-            compiler.version or "",
-            toolchain.cpu_identity(),
-            *(source.read_bytes() for source in sources),
-        ]
-    )
-
-    def make(folder: Path) -> None:
-        (folder / "instructions.h").write_text(generated)
-        done = subprocess.run(
-            [compiler.path or "c++", *FLAGS, f"-I{folder}", str(HERE / "core.cpp"),
-             "-o", str(folder / "timing.so")],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            raise BuildError(f"building the timing model failed:\n{done.stderr[-6000:]}")
-
-    return folders.get_or_make("timing", key, make)

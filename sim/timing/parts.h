@@ -6,7 +6,8 @@
 #include <cstdlib>
 #include <utility>
 
-#include "instructions.h"  // generated from hw/tpu/isa.py: one struct per format, Sizes, Counter
+#include "formats.h"  // generated from hw/tpu/isa.py: one struct per format
+#include "sizes.h"    // generated from layout.py
 
 namespace timing {
 

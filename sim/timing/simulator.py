@@ -12,11 +12,11 @@ from hw.tpu import isa
 from hw.tpu.config import TpuConfig
 from hw.tpu.isa import Instruction
 from hw.tpu.registers import Error
+from sim.cxx.formats import unpack
 from sim.engine import RunResult, TpuError, check_range
 from sim.memory import MemoryTiming
 from sim.timing import layout, timeline
-from sim.timing.legality import mark
-from sim.timing.native import Run, unpack
+from sim.timing.native import Run
 
 
 class TimingSimulator:
@@ -89,9 +89,7 @@ def predict(
 
 
 def _run(code: NDArray[np.uint8], sizes: dict[str, int], record: bool, begin: float) -> RunResult:
-    words = unpack(code)
-    mark(words)
-    run = Run(sizes, words, record)
+    run = Run(sizes, unpack(code), record)
     if run.report.code:
         report = run.report
         raise TpuError(Error(report.code), report.position, report.tag, report.detail)

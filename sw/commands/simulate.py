@@ -17,8 +17,8 @@ from hw.tpu.program import Port, TpuProgram
 from sim.attribution import attribute
 from sim.engine import Engine, RunResult, TpuError
 from sim.execute import Outputs, execute, load
-from sim.functional import FunctionalSimulator
 from sim.memory import MemoryTiming
+from sim.native.simulator import NativeSimulator
 from sim.rtl.build import wave_format
 from sim.rtl.engine import RtlSimulator
 from sim.timing.simulator import TimingSimulator
@@ -147,7 +147,7 @@ def _run(
         raise CommandError(f"--memory: {error}") from None
     engine: Engine
     if name == "functional":
-        engine = FunctionalSimulator(program.config, program.dram_bytes)
+        engine = NativeSimulator(program.config, program.dram_bytes)
     elif name == "timing":
         engine = TimingSimulator(
             program.config, program.dram_bytes, memory=memory, timeline=files.traced

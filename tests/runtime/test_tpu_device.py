@@ -14,6 +14,7 @@ from hw.tpu.registers import Error
 from sim.engine import TpuError
 from sim.functional import FunctionalSimulator
 from sim.memory import MemoryTiming
+from sim.native.simulator import NativeSimulator
 from sw.compiler.tpu.compile import compile_network
 from sw.compiler.tpu.layers import Activation, Convolution
 from sw.compiler.tpu.network import Network
@@ -129,7 +130,7 @@ def test_variables_stay_resident_until_assigned(rng: np.random.Generator) -> Non
     """Weights are written to DRAM once, and again after a training step."""
     writes: list[int] = []
 
-    class Counting(FunctionalSimulator):
+    class Counting(NativeSimulator):
         def write(self, address: int, data: Any) -> None:
             writes.append(data.size)
             super().write(address, data)
@@ -303,11 +304,11 @@ def test_a_stop_of_the_core_names_the_op(monkeypatch: pytest.MonkeyPatch) -> Non
         with st.Session(config=TINY) as session:
             before = session.run(y, {x: [[1, 2]]})
 
-            def stop(self: Any, i: Any) -> None:
-                raise TpuError(Error.DRAM_RANGE, 3, i.tag)
+            def stop(self: Any, program: int, instructions: int) -> None:
+                raise TpuError(Error.DRAM_RANGE, 3, tag=0)
 
             with monkeypatch.context() as patch:
-                patch.setattr(FunctionalSimulator, "step", stop)
+                patch.setattr(NativeSimulator, "run", stop)
                 with pytest.raises(st.errors.InternalError, match="'victim'.*stopped"):
                     session.run(y, {x: [[1, 2]]})
             np.testing.assert_array_equal(session.run(y, {x: [[1, 2]]}), before)

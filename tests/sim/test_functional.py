@@ -1,4 +1,4 @@
-"""The oracle against plain NumPy: breaks if an instruction's meaning drifts from `isa.py`."""
+"""Both interpreters against plain NumPy: breaks if a meaning drifts from `isa.py`."""
 
 import numpy as np
 import pytest
@@ -11,9 +11,15 @@ from hw.tpu.registers import Error
 from sim.engine import TpuError
 from sim.execute import execute, load
 from sim.functional import FunctionalSimulator
+from sim.native.simulator import NativeSimulator
 
 TINY = PRESETS["tiny"]
 N = TINY.array
+
+
+@pytest.fixture(params=[FunctionalSimulator, NativeSimulator])
+def engine(request):
+    return request.param(TINY)
 
 
 def parameter_bytes(bias, scale):
@@ -60,22 +66,20 @@ def matmul_program(rng, rows=10):
     return program, x, expected
 
 
-def test_a_matmul_equals_numpy_integers(rng):
+def test_a_matmul_equals_numpy_integers(rng, engine):
     program, x, expected = matmul_program(rng)
-    engine = FunctionalSimulator(TINY)
     load(engine, program)
     outputs, result = execute(engine, program, {"x": x})
     np.testing.assert_array_equal(outputs["y"], expected)
     assert result.counters["useful_macs"] == 10 * 2 * N * N
 
 
-def test_program_files_survive_a_round_trip_and_no_flipped_bit(rng, tmp_path):
+def test_program_files_survive_a_round_trip_and_no_flipped_bit(rng, engine, tmp_path):
     program, x, expected = matmul_program(rng)
     program.save(tmp_path / "p.tpu")
     again = TpuProgram.load(tmp_path / "p.tpu")
     assert again.instructions == program.instructions
     assert again.disassemble() == program.disassemble()
-    engine = FunctionalSimulator(TINY)
     load(engine, again)
     np.testing.assert_array_equal(execute(engine, again, {"x": x})[0]["y"], expected)
     raw = bytearray((tmp_path / "p.tpu").read_bytes())
@@ -111,8 +115,9 @@ def test_a_program_for_another_config_is_refused(rng):
         (make(Opcode.LOAD, memory=Memory.LANES, base=600), Error.PARAMETER_RANGE),
     ],
 )
-def test_bad_instructions_name_themselves_and_leave_the_engine_usable(rng, instruction, code):
-    engine = FunctionalSimulator(TINY)
+def test_bad_instructions_name_themselves_and_leave_the_engine_usable(
+    rng, engine, instruction, code
+):
     words = np.frombuffer(isa.assemble([make(Opcode.FENCE), instruction]), np.uint8)
     engine.write(0, words)
     with pytest.raises(TpuError, match="instruction 1") as caught:
@@ -123,8 +128,7 @@ def test_bad_instructions_name_themselves_and_leave_the_engine_usable(rng, instr
     np.testing.assert_array_equal(execute(engine, program, {"x": x})[0]["y"], expected)
 
 
-def test_missing_halt_and_garbage_words():
-    engine = FunctionalSimulator(TINY)
+def test_missing_halt_and_garbage_words(engine):
     with pytest.raises(TpuError, match="illegal"):
         engine.run(0, 1)
     engine.write(0, np.frombuffer(isa.assemble([make(Opcode.FENCE)]), np.uint8))

@@ -9,12 +9,11 @@ from hw.tpu import isa
 from hw.tpu.config import PRESETS
 from hw.tpu.isa import Memory, Opcode, make
 from hw.tpu.registers import Error
+from sim.cxx.formats import unpack
 from sim.engine import TpuError
 from sim.execute import execute, load
 from sim.memory import MemoryTiming
 from sim.rtl.engine import RtlSimulator
-from sim.timing.legality import mark
-from sim.timing.native import unpack
 from sim.timing.simulator import TimingSimulator, predict
 from sw.compiler.tpu.compile import compile_network
 from tests.compiler.tpu.random_networks import random_network
@@ -126,7 +125,6 @@ def test_what_does_not_decode_is_refused(rng, byte):
         code = bytearray(isa.encode(instruction))
         code[byte] ^= 1 << rng.integers(8)
         words = unpack(np.frombuffer(bytes(code), np.uint8))
-        mark(words)
         try:
             reason = isa.unbuilt(isa.decode(bytes(code)))
             assert words[0, 0] == (-Error.UNBUILT if reason else code[0])

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from hw.tpu.config import ConfigError, TpuConfig
 from sim.engine import Engine
-from sim.functional import FunctionalSimulator
 from sim.memory import MemoryTiming
+from sim.native.simulator import NativeSimulator
 from sim.rtl.engine import RtlSimulator
 from sim.timed import TimedSimulator
 from sw.graph.errors import DTypeError, InvalidArgumentError, UnimplementedError
@@ -51,7 +51,7 @@ def engines_of(config: SessionConfig, core: TpuConfig) -> list[Make]:
     """
     memory = _memory_of(config)
     makers: dict[str, Make] = {
-        "functional": lambda size: FunctionalSimulator(core, size),
+        "functional": lambda size: NativeSimulator(core, size),
         "timing": lambda size: TimedSimulator(core, size, memory, timeline=config.profile),
         "rtl": lambda size: RtlSimulator(
             core, size, memory=memory, progress=False, timeline=config.profile

@@ -3,15 +3,15 @@
 import numpy as np
 
 from sim.execute import execute, load
-from sim.functional import FunctionalSimulator
 from sim.hazards import find_hazards
 from sim.liveness import find_lockup
+from sim.native.simulator import NativeSimulator
 from sw.compiler.tpu.compile import compile_network
 from tests.compiler.tpu import reference
 
 
 def run_program(program, inputs):
-    engine = FunctionalSimulator(program.config, program.dram_bytes)
+    engine = NativeSimulator(program.config, program.dram_bytes)
     load(engine, program)
     return execute(engine, program, inputs)[0]
 

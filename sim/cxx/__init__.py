@@ -1,0 +1,1 @@
+"""What the simulators written in C++ share: the build, and instructions as the C++ sees them."""
