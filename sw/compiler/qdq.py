@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hw.tpu import numerics
 from sw.compiler.regions import Chain, Regions, is_view, regions
+from sw.compiler.ties import settle
 from sw.compiler.tpu.specialise import like
 from sw.compiler.tpu.support import FLOAT_SUFFIX, LINEAR, TRANSPOSED, VIEWS, data_input, unsupported
 from sw.compiler.unit import Fallback, Unit
@@ -91,10 +92,12 @@ def _shared_ranges(unit: Unit, found: Regions, ranges: Ranges) -> Ranges:
         if op.type in ("max_pool", *VIEWS) and op.outputs[0] in groups:
             tie(op.inputs[0], op.outputs[0])
     shared = dict(ranges)
+    joint: dict[int, tuple[float, float]] = {}
     for tensor, group in groups.items():
         known = [ranges[item.name] for item in group if item.name in ranges]
         if known:
-            shared[tensor.name] = min(low for low, _ in known), max(high for _, high in known)
+            whole = min(low for low, _ in known), max(high for _, high in known)
+            shared[tensor.name] = joint.setdefault(id(group), whole)
     return shared
 
 
@@ -133,7 +136,7 @@ class _Inserter:
         self.held: dict[Tensor, tuple[np.float32, int]] = {}
         self.entered: dict[Tensor, Tensor] = {}
         self.regions = found = regions(unit)
-        self.ranges = _shared_ranges(unit, found, ranges)
+        self.ranges = settle(found.ends, _shared_ranges(unit, found, ranges))
         self.linear = {chain.linear: chain for chain in found.chains}
         self.bias = {chain.bias: chain for chain in found.chains if chain.bias is not None}
         heads = {chain.end: chain.linear for chain in found.chains}

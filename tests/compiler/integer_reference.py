@@ -123,9 +123,13 @@ def _exact(op, given):
     if op.type == "avg_pool" and len(codes) == 1:
         window = Window(op.attrs["ksize"], op.attrs["strides"], (1, 1), op.attrs["padding"])
         pads = [window.pads(i, first.q.shape[1 + i]) for i in (0, 1)]
-        assert not np.any(pads), "a mean with padding"
-        taps = _windows(first.q.astype(np.int64) - first.zero, window)
-        return Exact("mean", (sum(taps), first.scale, len(taps)))
+        around = ((0, 0), *pads, (0, 0))
+        inside = np.pad(np.ones(first.q.shape, np.int64), around)
+        centred = np.pad(first.q.astype(np.int64) - first.zero, around)
+        total, count = (
+            sum(_windows(image, replace_padding(window))) for image in (centred, inside)
+        )
+        return Exact("mean", (total, first.scale, count))
     if op.type == "reduce_mean" and len(codes) == 1:
         axes = tuple(op.attrs["axis"])
         total = (first.q.astype(np.int64) - first.zero).sum(axes, keepdims=op.attrs["keepdims"])
@@ -220,7 +224,10 @@ def finish(value, scale, zero):
         codes = numerics.requantise(numerics.wrap_int32(total), factor, zero)
     elif value.kind == "mean":
         total, x_scale, count = value.parts
-        codes = numerics.requantise(total, numerics.pool_scale(x_scale, scale, count), zero)
+        counts, where = np.unique(count, return_inverse=True)
+        factors = np.array([numerics.pool_scale(x_scale, scale, n) for n in counts])
+        factor = factors[where].reshape(np.shape(count))
+        codes = numerics.requantise(total, factor, zero)
     else:
         a, b = value.parts
         constants = numerics.add_constants((a.scale, b.scale, scale), (a.zero, b.zero, zero))

@@ -228,3 +228,27 @@ def test_refusals(rng: np.random.Generator) -> None:
         export_onnx([x * 2.0, st.no_op()])
     with pytest.raises(st.errors.InvalidArgumentError, match="names no outputs"):
         export_onnx(st.get_default_graph())
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_padded_averages_give_the_same_bytes(number: int, rng: np.random.Generator) -> None:
+    """ONNX Runtime sums them in float32, the TPU in integers with a scale for each count; scales
+    are chosen so that no mean lies near a tie. Images in one piece and in several tiles."""
+    rng = np.random.default_rng([number, int(rng.integers(1 << 30))])
+    side, channels = int(rng.integers(4, 40)), int(rng.integers(1, 40))
+    k, stride = ((3, 1), (3, 2), (2, 1), (4, 3))[number]
+    x = st.placeholder(st.float32, [2, side, side + 3, 3], name="x")
+    w = rng.normal(size=(1, 1, 3, channels)).astype("f")
+    y = st.nn.avg_pool(st.nn.conv2d(x, w, 1, "VALID"), k, stride, "SAME", name="y")
+    a = rng.normal(size=(2, side, side + 3, 3)).astype("f")
+    with st.Session():
+        quantised = st.quantize(y, [{x: a}])
+    (name,) = [n for n in quantised_names(quantised) if n.startswith("y")]
+    core = st.SessionConfig(
+        tpu_config=("default,scratchpad_rows=512", "default", "tiny")[number % 3]
+    )
+    with st.Session(graph=quantised, config=core) as session:
+        ours = session.run(name, {"x:0": a})
+        assert not session.fallback and len(session.tpu_reports) == 1
+    (theirs,) = runtime(export_onnx(name, graph=quantised), {"x": a})
+    np.testing.assert_array_equal(theirs, ours)

@@ -161,7 +161,8 @@ class RandomGraph:
         if self.rng.integers(2):
             y = st.nn.max_pool(x, kernel, strides, ("SAME", "VALID")[self.rng.integers(2)])
             return self._pair(y, np.float32(self._scale(x)), self._zero(x))
-        return self._close(st.nn.avg_pool(x, kernel, strides, "VALID"), self._scale(x))
+        padding = ("SAME", "VALID")[self.rng.integers(2)]
+        return self._close(st.nn.avg_pool(x, kernel, strides, padding), self._scale(x))
 
     def _mean(self):
         x = self._pick()

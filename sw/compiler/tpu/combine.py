@@ -100,6 +100,9 @@ def join(before: Layer, after: Pointwise, config: TpuConfig) -> Layer | None:
             epilogue = replace(epilogue, second=then.second, swap=then.swap, sum=then.sum)
     if isinstance(before, Depthwise) and maps and not fits(before, epilogue, config):
         return None
+    if isinstance(before, Depthwise) and adds and before.scale_by_count:
+        if len(before.scale_by_count) + 1 > config.parameter_entries // 2:
+            return None
     return replace(before, output=after.output, epilogue=epilogue, low=low, high=high)
 
 

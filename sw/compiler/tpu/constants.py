@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.tpu import numerics
-from hw.tpu.config import PARAMETER_SUBROWS, TpuConfig
+from hw.tpu.config import TpuConfig
 from hw.tpu.program import Port
 from sw.compiler.tpu.allocate import Placement
 from sw.compiler.tpu.layers import OPERANDS, Convolution, Depthwise, Product, Worker
@@ -39,17 +39,18 @@ def pack_lanes(weights: NDArray[np.int8], array: int) -> NDArray[np.uint8]:
 def pack_parameters(
     bias: NDArray[np.int32], scales: NDArray[np.float32] | None, array: int
 ) -> NDArray[np.uint8]:
-    """Entries `[cout block][8][array]`: byte planes of folded int32 bias, then of float32 scale."""
+    """Entries `[cout block][8][array]`: byte planes of folded int32 bias, then of float32 scale;
+    of `scales` `[several, channels]` `[cout block][several][8][array]`."""
     channels = bias.size
     blocks = -(-channels // array)
-    words = np.zeros((2, blocks * array), "<u4")
-    words[0, :channels] = bias.view(np.uint32)
-    scale = np.ones(blocks * array, "<f4")
-    if scales is not None:
-        scale[:channels] = scales
-    words[1] = scale.view("<u4")
-    planes = words.view(np.uint8).reshape(2, blocks, array, 4).transpose(1, 0, 3, 2)
-    return np.ascontiguousarray(planes).reshape(blocks * PARAMETER_SUBROWS * array)
+    given = np.ones((1, channels), "<f4") if scales is None else np.atleast_2d(scales)
+    words = np.zeros((len(given), 2, blocks * array), "<u4")
+    words[:, 0, :channels] = bias.view(np.uint32)
+    full = np.ones((len(given), blocks * array), "<f4")
+    full[:, :channels] = given
+    words[:, 1] = full.view("<u4")
+    planes = words.view(np.uint8).reshape(len(given), 2, blocks, array, 4)
+    return np.ascontiguousarray(planes.transpose(2, 0, 1, 4, 3)).ravel()
 
 
 def pack_addition(constants: tuple[int, int, int], array: int) -> NDArray[np.uint8]:
@@ -132,14 +133,18 @@ def _constants(
             pack = packing.pack_weights
         yield "weights", pack(layer.weights, array)
         bias = layer.correction(network.by_name[layer.input].zero_point)
-        yield "parameters", pack_parameters(bias, layer.scale, array)
+        scale = layer.scale
+        if isinstance(layer, Depthwise) and layer.scale_by_count:
+            each = np.array([[value] for _, value in layer.scale_by_count], np.float32)
+            scale = np.repeat(each, layer.channels, axis=1)
+        yield "parameters", pack_parameters(bias, scale, array)
     elif isinstance(layer, OPERANDS):
         zeros = [network.by_name[name].zero_point for name in (layer.input, layer.operand)]
         bias = np.full(layer.channels, zeros[0] * zeros[1], np.int32)
         if isinstance(layer, Product):
             bias *= layer.depth
             yield "weights", pack_shares(layer.depth, zeros[1], array)
-        scale = np.full(layer.channels, layer.scale)
+        scale = np.full(layer.channels, layer.scale, np.float32)
         yield "parameters", pack_parameters(bias, scale, array)
     epilogue = layer.epilogue
     if epilogue is not None:

@@ -179,7 +179,7 @@ class Emitter:
             tiles -= lines * now
 
     def parameters(self, layer: Worker, first: int, last: int, entry: int, tag: int) -> None:
-        """LOAD parameters of output blocks `[first, last)` to entries from `entry` on."""
+        """LOAD parameters `[first, last)` of a layer to entries from `entry` on."""
         n, each = self.config.array, PARAMETER_SUBROWS
         rows = (last - first) * each
         fields = {

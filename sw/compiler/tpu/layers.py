@@ -6,7 +6,7 @@ connected layer on a feature map is a convolution whose kernel covers the map.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -20,6 +20,8 @@ Padding = tuple[Pair, Pair]
 MOST_STEP = 255
 """Largest kernel side, stride and dilation that an instruction can hold."""
 MOST_PADDING = 1 << 14
+MOST_COUNTS = 8
+"""Numbers of positions inside the image that windows of an average may have: a scale for each."""
 
 
 class CompileError(ValueError):
@@ -61,6 +63,12 @@ class Axis:
         high = (last - 1) * self.stride - self.before + (self.kernel - 1) * self.dilation + 1
         low = min(max(low, 0), self.source - 1)
         return low, max(low + 1, min(high, self.source))
+
+    def inside(self) -> tuple[int, ...]:
+        """For each result, how many positions of its window lie in the image."""
+        starts = range(-self.before, -self.before + self.result * self.stride, self.stride)
+        taps = range(0, self.kernel * self.dilation, self.dilation)
+        return tuple(sum(0 <= start + tap < self.source for tap in taps) for start in starts)
 
 
 Quantisation = tuple[float, int]
@@ -159,6 +167,9 @@ class Depthwise:
     `output = clamp(requantise(sum((x - x_zero) * weights) + bias))`; padding reads as real zero.
     `weights` int8 `[kh, kw, c]`, `scale` float32 and `bias` int32 `[c]` as in a `Convolution`.
     Weights that are all one make an average (see `average_pool`), which needs no weight memory.
+
+    `scale_by_count`: of an average whose padding does not count, (positions of a window inside
+    the image, scale there) for all such numbers, in the place of `scale`.
     """
 
     name: str
@@ -172,6 +183,7 @@ class Depthwise:
     low: int = numerics.INT8_MIN
     high: int = numerics.INT8_MAX
     epilogue: Epilogue | None = None
+    scale_by_count: tuple[tuple[int, float], ...] = ()
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -202,14 +214,32 @@ class Depthwise:
 
 def average_pool(
     name: str, source: Activation, result: Activation, window: Pair, strides: Pair = (1, 1),
-    padding: Padding = ((0, 0), (0, 0)),
+    padding: Padding = ((0, 0), (0, 0)), counted: bool = True,
 ) -> Depthwise:  # fmt: skip
-    """The mean over windows, padding counted as zeros (QLinearGlobalAveragePool without)."""
+    """The mean over windows (QLinearGlobalAveragePool's arithmetic); padding counts as zeros or,
+    unless `counted`, not at all. `ValueError` for a window of padding alone."""
     channels = source.shape[3]
     scale = numerics.pool_scale(source.scale, result.scale, prod(window))
     weights = np.ones((*window, channels), np.int8)
     scales = np.full(channels, scale, np.float32)
-    return Depthwise(name, source.name, result.name, weights, scales, None, strides, padding)
+    made = Depthwise(name, source.name, result.name, weights, scales, None, strides, padding)
+    if counted or padding == ((0, 0), (0, 0)):
+        return made
+    numbers = [
+        set(
+            Axis(
+                source.shape[1 + i],
+                result_size(source.shape[1 + i], window[i], strides[i], 1, padding[i]),
+                window[i], strides[i], 1, padding[i][0],
+            ).inside()
+        )
+        for i in (0, 1)
+    ]  # fmt: skip
+    counts = sorted({rows * columns for rows in numbers[0] for columns in numbers[1]})
+    if 0 in counts:
+        raise ValueError(f"padding {padding} holds a whole window of {window}")
+    by_count = ((n, float(numerics.pool_scale(source.scale, result.scale, n))) for n in counts)
+    return replace(made, scale_by_count=tuple(by_count))
 
 
 @dataclass(frozen=True)

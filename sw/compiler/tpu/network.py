@@ -146,6 +146,8 @@ class Network:
             self._check_operand(layer, source, where)
         elif isinstance(layer, Depthwise):
             self._check_channels(layer, channels, where)
+            if layer.scale_by_count and not layer.averages:
+                raise CompileError(f"{where}: only an average has scales by count")
         elif isinstance(layer, Pointwise):
             if layer.epilogue.value != (source.scale, source.zero_point):
                 raise CompileError(f"{where}: its epilogue begins with {layer.epilogue.value}")

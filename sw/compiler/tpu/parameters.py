@@ -114,7 +114,8 @@ class Slots:
 
 
 class ParameterSlots(Slots):
-    """The parameter memory: constants of an add, then an entry for each output block."""
+    """The parameter memory: constants of an add, then an entry for each output block, or one for
+    each of its scales."""
 
     def __init__(self, config: TpuConfig, groups: Sequence[Group]) -> None:
         super().__init__(config.parameter_entries, groups)
@@ -125,13 +126,16 @@ class ParameterSlots(Slots):
     def each(self, layer: Worker) -> int:
         if isinstance(layer, Convolution):
             return int(not layer.accumulators)
+        if isinstance(layer, Depthwise) and layer.scale_by_count:
+            return len(layer.scale_by_count)
         return int(isinstance(layer, REQUANTISED))
 
     def load(self, emitter: Emitter, layer: Worker, blocks: range, at: int, tag: int) -> None:
         if self.head(layer):
             emitter.addition(layer, at, tag)
         if isinstance(layer, REQUANTISED):
-            emitter.parameters(layer, blocks.start, blocks.stop, at + self.head(layer), tag)
+            first, last = (number * self.each(layer) for number in (blocks.start, blocks.stop))
+            emitter.parameters(layer, first, last, at + self.head(layer), tag)
 
 
 class LaneSlots(Slots):

@@ -114,7 +114,9 @@ def average(group: Group, source: Activation, result: str) -> Depthwise:
     made = Activation(result, source.shape, *target)
     low, high = clamp(group.clamps, *target)
     try:
-        layer = average_pool(original_name(op), source, made, op.attrs["ksize"], **found)
+        layer = average_pool(
+            original_name(op), source, made, op.attrs["ksize"], **found, counted=False
+        )
     except ValueError as error:
         raise InvalidArgumentError(f"op {op.where()}: {error}", op) from None
     return replace(layer, low=low, high=high)

@@ -10,10 +10,14 @@ needed by the MATMUL that empties it, at any queue depth, so that no program can
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 from hw.tpu.config import TpuConfig
 from hw.tpu.isa import Convert, Reduce
 from hw.tpu.numerics import INT8_MAX, INT8_MIN
 from sw.compiler.tpu.allocate import Placement, free_rows
+from sw.compiler.tpu.borders import parts
 from sw.compiler.tpu.constants import Memory
 from sw.compiler.tpu.emit import Emitter, Finish
 from sw.compiler.tpu.layers import (
@@ -24,6 +28,7 @@ from sw.compiler.tpu.layers import (
     Depthwise,
     MaxPool,
     Multiply,
+    Pointwise,
     Product,
     Worker,
     seconds_of,
@@ -33,6 +38,7 @@ from sw.compiler.tpu.parameters import TABLE_ROWS, LaneSlots, ParameterSlots
 from sw.compiler.tpu.plan import Group, Piece, Step, groups
 from sw.compiler.tpu.stored import Stored
 from sw.compiler.tpu.synchronise import Operation
+from sw.compiler.tpu.tile import Tile
 from sw.compiler.tpu.view import View, inside, packed
 
 PLANES = 4
@@ -241,9 +247,10 @@ class _Scheduler:
                 layer, tile, group.region, block, group.views[0], view, finish, lanes, group.number
             )
         else:
-            self.emitter.pool(
-                layer, tile, group.region, block, group.views[0], view, finish, group.number
-            )
+            for part, how in self._parts(layer, tile, finish):
+                self.emitter.pool(
+                    layer, part, group.region, block, group.views[0], view, how, group.number
+                )
         self.parameters.prefetch(self.emitter)
         self.lanes.prefetch(self.emitter)
         if layer.output in self.emitter.memory.buffers:
@@ -251,6 +258,18 @@ class _Scheduler:
             self.stored.add(layer.output, block, tile)
         if layer.output in self.emitter.memory.turned:
             self.emitter.store_turned(item, block, tile, view, group.number)
+
+    def _parts(
+        self, layer: Depthwise | MaxPool | Pointwise, tile: Tile, finish: Finish
+    ) -> Iterator[tuple[Tile, Finish]]:
+        """The boxes of a tile, one VECTOR each: several where an average has several scales."""
+        if not isinstance(layer, Depthwise) or not layer.scale_by_count:
+            yield tile, finish
+            return
+        entries = [count for count, _ in layer.scale_by_count]
+        for count, part in parts(self.network.axes(layer), tile):
+            entry = finish.fields["parameters"] + entries.index(count)
+            yield part, replace(finish, fields=finish.fields | {"parameters": entry})
 
     def _planes(self, group: Group, layer: Convolution, step: Step, view: View) -> None:
         """VECTOR and STORE of the four byte planes of an int32 block; `view` is the first one's."""

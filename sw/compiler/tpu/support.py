@@ -7,7 +7,7 @@ taken where its operands are quantised: the vector unit computes with int8 only.
 
 from __future__ import annotations
 
-from sw.compiler.tpu.layers import MOST_STEP
+from sw.compiler.tpu.layers import MOST_COUNTS, MOST_STEP, Axis
 from sw.graph.build import constant_value
 from sw.graph.device import parse
 from sw.graph.dtypes import float32, int8, int32
@@ -250,16 +250,27 @@ def vector_reason(op: Operation) -> str | None:
         if any(side is None or side > MOST_STEP for side in sides):
             return f"window {sides}: the TPU's instructions hold {MOST_STEP} at most"
         return None
-    if op.attrs["padding"] != "VALID" and (None in sides or padded(op)):
-        return "the TPU takes means over whole windows only, without padding"
-    return _geometry(op, op.inputs[0])
+    return _borders(op, sides) or _geometry(op, op.inputs[0])
 
 
-def padded(op: Operation) -> bool:
-    """Whether a pool's windows reach beyond its image, whose sides are known."""
-    window = Window(op.attrs["ksize"], op.attrs["strides"], (1, 1), op.attrs["padding"])
-    sides = (op.inputs[0].shape.dims or ())[1:3]
-    return any(max(window.pads(axis, side or 1)) for axis, side in enumerate(sides))
+def _borders(op: Operation, sides: tuple[int | None, ...]) -> str | None:
+    """Why the TPU does not take the means at the borders of an image."""
+    attrs = op.attrs
+    window = Window(attrs["ksize"], attrs["strides"], (1, 1), attrs["padding"])
+    if None in sides or window.padding == "VALID":
+        return None
+    numbers = []
+    for i, side in enumerate(sides):
+        assert side is not None
+        pads, result = window.pads(i, side), window.out(i, side)
+        if result is None or max(pads) >= window.size[i]:
+            return "the TPU takes no means of padding alone"
+        axis = Axis(side, result, window.size[i], window.strides[i], 1, pads[0])
+        numbers.append(set(axis.inside()))
+    counts = {rows * columns for rows in numbers[0] for columns in numbers[1]}
+    if len(counts) > MOST_COUNTS:
+        return f"the TPU takes means of {MOST_COUNTS} different counts at most, not {len(counts)}"
+    return None
 
 
 def _vector(op: Operation) -> str | None:

@@ -40,14 +40,14 @@ def random_dag(seed, pressed=False):
     config = PRESETS[preset]
     if pressed:
         config = TpuConfig.parse(f"{preset},{PRESSED[0]},lane_rows=512")
-    maker = _Maker(rng, SIZES[preset])
+    maker = _Maker(rng, SIZES[preset], config.parameter_entries // 2)
     network = maker.make(int(rng.integers(4, 13)))
     return network, config, maker.inputs
 
 
 class _Maker:
-    def __init__(self, rng, limit):
-        self.rng, self.limit = rng, limit
+    def __init__(self, rng, limit, most):
+        self.rng, self.limit, self.most = rng, limit, most
         side = max(2, int((limit / 16) ** 0.5))
         shape = (int(rng.choice([1, 1, 2])), *rng.integers(2, side + 1, 2).tolist())
         self.shape = shape
@@ -116,7 +116,9 @@ class _Maker:
             made = make_pool(name, self._pick(), name, (3, 3), (1, 1), pads)
         else:
             average = bool(self.rng.integers(2))
-            made = make_depthwise(self.rng, name, self._pick(), name, (3, 3), (1, 1), pads, average)
+            made = make_depthwise(
+                self.rng, name, self._pick(), name, (3, 3), (1, 1), pads, average, self.most
+            )
         return None if made is None else [made]
 
     def _transpose(self, name):

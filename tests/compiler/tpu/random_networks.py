@@ -4,6 +4,7 @@ import numpy as np
 
 from hw.tpu.config import PRESETS, TpuConfig
 from sw.compiler.tpu.layers import (
+    MOST_COUNTS,
     Activation,
     Convolution,
     Depthwise,
@@ -59,8 +60,9 @@ def make_pool(name, source, result, window, strides, padding):
     return layer, Activation(result, output, source.scale, source.zero_point)
 
 
-def make_depthwise(rng, name, source, result, kernel, strides, padding, average):
-    """A depthwise convolution or an average, and its output activation; None if it cannot be."""
+def make_depthwise(rng, name, source, result, kernel, strides, padding, average, most):
+    """A depthwise convolution or an average (of `most` scales at most), and its output activation;
+    None if it cannot be."""
     shape = tuple(
         result_size(source.shape[1 + i], kernel[i], strides[i], 1, padding[i]) for i in (0, 1)
     )
@@ -70,7 +72,10 @@ def make_depthwise(rng, name, source, result, kernel, strides, padding, average)
     zero = int(rng.integers(-128, 128))
     output = Activation(result, (source.shape[0], *shape, channels), 0.08, zero)
     if average:
-        return average_pool(name, source, output, kernel, strides, padding), output
+        whole = any(max(p) >= k for p, k in zip(padding, kernel, strict=True))
+        counted = bool(rng.integers(2)) or whole
+        layer = average_pool(name, source, output, kernel, strides, padding, counted)
+        return (layer, output) if len(layer.scale_by_count) <= most else None
     weights = rng.integers(-128, 128, (*kernel, channels), dtype=np.int8)
     scale = rng.uniform(0.2, 2.0, channels) / (70 * np.sqrt(kernel[0] * kernel[1]))
     bias = rng.integers(-3000, 3000, channels, dtype=np.int32)
@@ -106,7 +111,7 @@ def _padding(rng, kernel, dilations):
     return tuple(_pair(rng, 0, max(span, 1)) for span in spans)
 
 
-def _layer(rng, number, source, final):
+def _layer(rng, number, source, final, most):
     name, result = f"layer{number}", f"a{number + 1}"
     kind = rng.integers(8)
     if kind == 0:
@@ -118,7 +123,9 @@ def _layer(rng, number, source, final):
         window = ((3, 3), _pair(rng, 1, 5))[rng.integers(2)]
         padding = _padding(rng, window, (1, 1))
         average = bool(rng.integers(3) == 0)
-        return make_depthwise(rng, name, source, result, window, _pair(rng, 1, 3), padding, average)
+        return make_depthwise(
+            rng, name, source, result, window, _pair(rng, 1, 3), padding, average, most
+        )
     kernel = ((1, 1), (3, 3), _pair(rng, 1, 7), _pair(rng, 1, 4))[rng.integers(4)]
     dilations = (1, 1) if rng.integers(4) else _pair(rng, 1, 3)
     cout = int(rng.choice([1, 3, 4, 10, 16, 17, 33, 40, 70]))
@@ -151,13 +158,13 @@ def random_network(seed, pressed=False):
     config = PRESETS[preset]
     if pressed:
         config = TpuConfig.parse(f"{preset},{rng.choice(PRESSED)}")
-    limit = SIZES[preset]
+    limit, most = SIZES[preset], min(MOST_COUNTS, config.parameter_entries // 2)
     activations = [_source(rng, limit)]
     layers = []
     wanted = int(rng.integers(1, 5))
     for _ in range(50):
         final = len(layers) == wanted - 1
-        made = _layer(rng, len(layers), activations[-1], final)
+        made = _layer(rng, len(layers), activations[-1], final, most)
         if made is None or np.prod(made[1].shape) > 3 * limit:
             continue
         layers.append(made[0])

@@ -128,4 +128,8 @@ def depthwise(layer, x, zero, result):
         total += (read - zero) * tap
     if layer.bias is not None:
         total += layer.bias
-    return numerics.requantise(numerics.wrap_int32(total), layer.scale, result.zero_point)
+    scale = layer.scale
+    if layer.scale_by_count:
+        inside = windows(layer, np.ones_like(x), 0, result.shape).sum(0)
+        scale = np.vectorize(dict(layer.scale_by_count).__getitem__, otypes=["f4"])(inside)
+    return numerics.requantise(numerics.wrap_int32(total), scale, result.zero_point)
