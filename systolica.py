@@ -39,6 +39,7 @@ from sw.graph.control_flow import (
     while_loop,
     with_dependencies,
 )
+from sw.graph.defun import Defun
 from sw.graph.device import DeviceSpec
 from sw.graph.dtypes import (
     DType,

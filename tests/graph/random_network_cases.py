@@ -244,12 +244,15 @@ def tensor_arrays(r: Draw, name: str) -> Any:
     return [r.normal(int(lengths.sum()) if flat else rows, *rest)], build
 
 
-@draws("cond", "while")
+@draws("call", "cond", "while")
 def flows(r: Draw, name: str) -> Any:
     shape, turns = r.shape(), r.int(0, 3)
 
     def build(x: Any, y: Any) -> Any:
         count = st.placeholder_with_default(np.int32(turns), [])
+        if name == "call":
+            function = st.Defun(st.float64, st.float64)(lambda a, b: (st.sin(a) * b, a + b * y))
+            return function(function(x, y)[0], x)
         if name == "cond":
             return st.cond(count < 2, lambda: st.sin(x) * y, lambda: x + y * y)
         state = (st.constant(0), x)

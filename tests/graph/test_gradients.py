@@ -20,6 +20,7 @@ BY_THEMSELVES = (
     | {
         "own_gradient",  # its rule is a function; drawn in random_cases
         "crop_and_resize",  # makes float32 only; its transpose is tested in test_boxes
+        "call",
         "cond",
         "read_variable",
         "tensor_array_concat",

@@ -53,7 +53,8 @@ class Backward:
         self.positions = tuple(forward.save(t) for t in self.function.captures)
 
 
-def _grads_in(op: Any, grads: tuple[Any, ...], which: list[int]) -> list[Any]:
+def grads_in(op: Any, grads: tuple[Any, ...], which: list[int]) -> list[Any]:
+    """The gradients of the outputs `which`, zeros for those that have none."""
     return [(_zero(op.outputs[i]) if grads[i] is None else grads[i]) for i in which]
 
 
@@ -89,7 +90,7 @@ def _cond_grad(op: Any, *grads: Any) -> list[Any]:
         "cond_grad",
         op.inputs[0],
         op.outputs[-1],
-        *_grads_in(op, grads, results),
+        *grads_in(op, grads, results),
         then_branch=back[0].function,
         else_branch=back[1].function,
         saved=(back[0].positions, back[1].positions),
@@ -183,7 +184,7 @@ def _while_grad(op: Any, *grads: Any) -> list[Any]:
     found = apply(
         "while_grad",
         op.outputs[-1],
-        *_grads_in(op, grads, loop),
+        *grads_in(op, grads, loop),
         *zeros,
         body=back.function,
         carried=len(loop),
