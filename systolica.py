@@ -10,14 +10,10 @@ import importlib
 from types import SimpleNamespace
 from typing import Any
 
-from sw.graph import errors, image, layers, losses, metrics, nn
-from sw.graph import initializers as _initializers
+from sw.graph import contrib, errors, image, layers, losses, metrics, nn
 from sw.graph import log as logging
 from sw.graph import records as _records
-from sw.graph import regularizers as _regularizers
-from sw.graph import rnn as _cells
 from sw.graph import testing as test
-from sw.graph import train as _train
 from sw.graph.build import (
     add_to_collection,
     add_to_collections,
@@ -30,8 +26,6 @@ from sw.graph.build import (
     register_op,
     set_random_seed,
 )
-from sw.graph.contrib import layers as _contrib_layers
-from sw.graph.contrib import losses as _contrib_losses
 from sw.graph.control_flow import (
     case,
     cond,
@@ -529,9 +523,6 @@ from sw.graph.partitioned import (
     min_max_variable_partitioner,
     variable_axis_size_partitioner,
 )
-from sw.graph.rnn import attention as _attention
-from sw.graph.rnn import beam as _beam
-from sw.graph.rnn import decoding as _decoding
 from sw.graph.second_order import (
     UnconnectedGradients,
     hessians,
@@ -557,10 +548,7 @@ from sw.graph.variable_scope import (
     no_regularizer,
     variable_scope,
 )
-from sw.runtime.checkpoint import bundle as _bundle
-from sw.runtime.checkpoint import meta_graph as _meta_graph
-from sw.runtime.checkpoint import saver as _saver
-from sw.runtime.checkpoint import state as _state
+from sw.runtime import train
 from sw.runtime.config import SessionConfig
 from sw.runtime.learn import estimator as _estimator
 from sw.runtime.learn import model as _model
@@ -575,14 +563,6 @@ from sw.runtime.session import (
     get_default_session,
 )
 from sw.runtime.summary import writer as _writer
-from sw.runtime.training import checkpoint_hook as _checkpoint_hook
-from sw.runtime.training import creators as _creators
-from sw.runtime.training import hook as _hook
-from sw.runtime.training import hooks as _hooks
-from sw.runtime.training import monitored as _monitored
-from sw.runtime.training import scaffold as _scaffold
-from sw.runtime.training import summary_hooks as _summary_hooks
-from sw.runtime.training import timer as _timer
 
 # TensorFlow's names where they are also Python's own: only this file spells them bare.
 bool = bool_
@@ -615,55 +595,6 @@ listdiff = setdiff1d
 python_io = SimpleNamespace(
     TFRecordWriter=_records.TFRecordWriter, tf_record_iterator=_records.tf_record_iterator
 )
-contrib = SimpleNamespace(
-    losses=_contrib_losses,
-    layers=SimpleNamespace(
-        avg_pool2d=_contrib_layers.avg_pool2d,
-        batch_norm=_contrib_layers.batch_norm,
-        bias_add=_contrib_layers.bias_add,
-        conv2d=_contrib_layers.conv2d,
-        convolution2d=_contrib_layers.conv2d,
-        convolution2d_in_plane=_contrib_layers.convolution2d_in_plane,
-        convolution2d_transpose=_contrib_layers.convolution2d_transpose,
-        dropout=_contrib_layers.dropout,
-        flatten=_contrib_layers.flatten,
-        fully_connected=_contrib_layers.fully_connected,
-        layer_norm=_contrib_layers.layer_norm,
-        max_pool2d=_contrib_layers.max_pool2d,
-        one_hot_encoding=_contrib_layers.one_hot_encoding,
-        relu=_contrib_layers.relu,
-        repeat=_contrib_layers.repeat,
-        safe_embedding_lookup_sparse=nn.safe_embedding_lookup_sparse,
-        separable_convolution2d=_contrib_layers.separable_convolution2d,
-        stack=_contrib_layers.stack,
-        unit_norm=_contrib_layers.unit_norm,
-        apply_regularization=_regularizers.apply_regularization,
-        l1_l2_regularizer=_regularizers.l1_l2_regularizer,
-        l1_regularizer=_regularizers.l1_regularizer,
-        l2_regularizer=_regularizers.l2_regularizer,
-        sum_regularizer=_regularizers.sum_regularizer,
-        variance_scaling_initializer=_initializers.variance_scaling,
-        xavier_initializer=_initializers.xavier,
-        xavier_initializer_conv2d=_initializers.xavier,
-    ),
-    rnn=_cells,
-    seq2seq=SimpleNamespace(
-        AttentionWrapper=_attention.AttentionWrapper,
-        AttentionWrapperState=_attention.AttentionWrapperState,
-        BahdanauAttention=_attention.BahdanauAttention,
-        BasicDecoder=_decoding.BasicDecoder,
-        BasicDecoderOutput=_decoding.BasicDecoderOutput,
-        BeamSearchDecoder=_beam.BeamSearchDecoder,
-        Decoder=_decoding.Decoder,
-        GreedyEmbeddingHelper=_decoding.GreedyEmbeddingHelper,
-        Helper=_decoding.Helper,
-        LuongAttention=_attention.LuongAttention,
-        SampleEmbeddingHelper=_decoding.SampleEmbeddingHelper,
-        TrainingHelper=_decoding.TrainingHelper,
-        dynamic_decode=_decoding.dynamic_decode,
-        tile_batch=_attention.tile_batch,
-    ),
-)
 estimator = SimpleNamespace(
     Estimator=_estimator.Estimator,
     EstimatorSpec=_estimator.EstimatorSpec,
@@ -683,45 +614,6 @@ summary = SimpleNamespace(
     scalar=_summaries.scalar,
     text=_summaries.text,
 )
-train = SimpleNamespace(
-    **{name: getattr(_train, name) for name in _train.__all__},
-    CheckpointReader=_bundle.CheckpointReader,
-    NewCheckpointReader=_bundle.CheckpointReader,
-    CheckpointSaverHook=_checkpoint_hook.CheckpointSaverHook,
-    CheckpointSaverListener=_checkpoint_hook.CheckpointSaverListener,
-    ChiefSessionCreator=_creators.ChiefSessionCreator,
-    FeedFnHook=_hooks.FeedFnHook,
-    FinalOpsHook=_hooks.FinalOpsHook,
-    GlobalStepWaiterHook=_hooks.GlobalStepWaiterHook,
-    LoggingTensorHook=_hooks.LoggingTensorHook,
-    MonitoredSession=_monitored.MonitoredSession,
-    MonitoredTrainingSession=_monitored.MonitoredTrainingSession,
-    NanLossDuringTrainingError=_hooks.NanLossDuringTrainingError,
-    NanTensorHook=_hooks.NanTensorHook,
-    ProfilerHook=_summary_hooks.ProfilerHook,
-    Saver=_saver.Saver,
-    Scaffold=_scaffold.Scaffold,
-    SecondOrStepTimer=_timer.SecondOrStepTimer,
-    SessionRunArgs=_hook.SessionRunArgs,
-    SessionRunContext=_hook.SessionRunContext,
-    SessionRunHook=_hook.SessionRunHook,
-    SessionRunValues=_hook.SessionRunValues,
-    SingularMonitoredSession=_monitored.SingularMonitoredSession,
-    StepCounterHook=_hooks.StepCounterHook,
-    StopAtStepHook=_hooks.StopAtStepHook,
-    SummarySaverHook=_summary_hooks.SummarySaverHook,
-    SummaryWriter=_writer.FileWriter,
-    WorkerSessionCreator=_creators.WorkerSessionCreator,
-    checkpoint_exists=_state.checkpoint_exists,
-    export_meta_graph=_meta_graph.export_meta_graph,
-    get_checkpoint_state=_state.get_checkpoint_state,
-    import_meta_graph=_meta_graph.import_meta_graph,
-    latest_checkpoint=_state.latest_checkpoint,
-    summary_iterator=_writer.summary_iterator,
-    load_checkpoint=_bundle.CheckpointReader,
-    update_checkpoint_state=_state.update_checkpoint_state,
-)
-
 # Names whose modules bring the core's description along, which few users need.
 _LATER = {
     "Timeline": ("sw.runtime.step_timeline", "Timeline"),

@@ -25,6 +25,11 @@ def polynomial(step: int, cycle: bool) -> float:
     return (0.2 - 0.01) * (1 - step / length) ** 2 + 0.01
 
 
+def linear_cosine(s: int, noise: float) -> float:
+    wave = 0.5 * (1 + math.cos(math.pi * 2 * 1.5 * s / 10))
+    return 0.2 * ((0.1 + (10 - s) / 10 + noise) * wave + 0.01)
+
+
 SCHEDULES: list[tuple[str, Any, Any]] = [
     ("exponential", lambda s: st.train.exponential_decay(0.2, s, 10, 0.5),
      lambda s: 0.2 * 0.5 ** (s / 10)),
@@ -42,6 +47,12 @@ SCHEDULES: list[tuple[str, Any, Any]] = [
      lambda s: polynomial(s, True)),
     ("cosine", lambda s: st.train.cosine_decay(0.2, s, 10, 0.1),
      lambda s: 0.2 * (0.9 * 0.5 * (1 + math.cos(math.pi * min(s, 10) / 10)) + 0.1)),
+    ("linear cosine", lambda s: st.train.linear_cosine_decay(0.2, s, 10, 1.5, 0.1, 0.01),
+     lambda s: linear_cosine(min(s, 10), 0.0)),
+    ("noisy without noise", lambda s: st.train.noisy_linear_cosine_decay(
+        0.2, s, 10, 0.0, 0.55, 1.5, 0.1, 0.01), lambda s: linear_cosine(min(s, 10), 0.0)),
+    ("piecewise by its later name", lambda s: st.train.piecewise_constant_decay(
+        s, [3, 7], [1.0, 0.5, 0.1]), lambda s: 1.0 if s <= 3 else 0.5 if s <= 7 else 0.1),
     ("restarts", lambda s: st.train.cosine_decay_restarts(0.2, s, 10, m_mul=0.5), sgdr),
 ]  # fmt: skip
 
@@ -238,3 +249,18 @@ def test_scatter(name: str, function: Any) -> None:
         np.testing.assert_allclose(session.run(scalar), want)
     with pytest.raises(st.errors.ShapeError, match="updates"):
         st.scatter_add(v, [0, 1], rows)
+
+
+def test_noise_of_a_schedule() -> None:
+    """Its variance falls with the step as is said; its mean is that of the smooth one."""
+    step = st.placeholder(st.int32, [])
+    st.set_random_seed(7)
+    rate = st.train.noisy_linear_cosine_decay(0.2, step, 10, 2.0, 0.5, 1.5, 0.1, 0.01)
+    with st.Session() as session:
+        for now in (0, 3):
+            seen = np.asarray([session.run(rate, {step: now}) for _ in range(1000)])
+            one = linear_cosine(now, 1.0) - linear_cosine(now, 0.0)  # what noise of 1 changes
+            want = abs(one) * math.sqrt(2 / math.sqrt(1 + now))
+            assert seen.std() == pytest.approx(want, rel=0.1)
+            middle = linear_cosine(now, 0.0)
+            assert abs(seen.mean() - middle) < 4 * want / math.sqrt(1000)

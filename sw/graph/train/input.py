@@ -137,6 +137,7 @@ def _batched(
     smaller: bool,
     join: bool,
     title: str,
+    keep: Any = None,
 ) -> Any:
     lists = tensors if join else [tensors]
     keys = sorted(lists[0]) if isinstance(lists[0], dict) else None
@@ -149,6 +150,8 @@ def _batched(
             both = zip(shapes, row, strict=True)
             shapes = [s.merge(t.shape[1:] if many else t.shape) for s, t in both]
         queue = make([t.dtype for t in rows[0]], shapes)
+        if keep is not None:
+            rows, many = [_kept(graph, row, keep, many) for row in rows], True
         enqueue = queue.enqueue_many if many else queue.enqueue
         ops = [enqueue(row) for row in rows for _ in range(1 if join else threads)]
         add_queue_runner(QueueRunner(queue, ops))
@@ -159,6 +162,19 @@ def _batched(
         return dict(zip(keys, parts, strict=True))
     first = lists[0]
     return parts if isinstance(first, (list, tuple)) else parts[0]
+
+
+def _kept(graph: Any, row: list[Tensor], keep: Any, many: bool) -> list[Tensor]:
+    """The rows of which `keep` is true: one of a batch of one, or of the batch that they are."""
+    flag = graph.convert(keep)
+    if not flag.dtype.is_bool or flag.shape.rank not in ((0, 1) if many else (0,)):
+        raise InvalidArgumentError(f"keep_input is a bool scalar (or one for each row), not {flag}")
+    if not many:
+        row = [apply("expand_dims", t, axis=0) for t in row]
+    if flag.shape.rank == 0:
+        flag = apply("fill", apply("stack", apply("shape", row[0])[0], axis=0), flag)
+    chosen = apply("where_indices", flag)[:, 0]
+    return [apply("gather", t, chosen, axis=0) for t in row]
 
 
 def _listed(item: Any) -> list[Any]:
@@ -263,3 +279,81 @@ def shuffle_batch_join(
     smaller = allow_smaller_final_batch
     title = name or "shuffle_batch_join"
     return _batched(make, tensors_list, batch_size, 1, enqueue_many, smaller, True, title)
+
+
+def maybe_batch(
+    tensors: Any,
+    keep_input: Any,
+    batch_size: Any,
+    num_threads: int = 1,
+    capacity: int = 32,
+    enqueue_many: bool = False,
+    shapes: Any = None,
+    dynamic_pad: bool = False,
+    allow_smaller_final_batch: bool = False,
+    shared_name: str | None = None,
+    name: str | None = None,
+) -> Any:
+    """`batch` of those elements for which the bool scalar `keep_input` is true when they are
+    computed; with `enqueue_many` it may be a vector, one for each row."""
+    make = _plain(capacity, dynamic_pad, shapes, shared_name)
+    how = (num_threads, enqueue_many, allow_smaller_final_batch, False, name or "maybe_batch")
+    return _batched(make, tensors, batch_size, *how, keep_input)
+
+
+def maybe_batch_join(
+    tensors_list: Any,
+    keep_input: Any,
+    batch_size: Any,
+    capacity: int = 32,
+    enqueue_many: bool = False,
+    shapes: Any = None,
+    dynamic_pad: bool = False,
+    allow_smaller_final_batch: bool = False,
+    shared_name: str | None = None,
+    name: str | None = None,
+) -> Any:
+    """`maybe_batch` of several sources, one thread each."""
+    make = _plain(capacity, dynamic_pad, shapes, shared_name)
+    how = (1, enqueue_many, allow_smaller_final_batch, True, name or "maybe_batch_join")
+    return _batched(make, tensors_list, batch_size, *how, keep_input)
+
+
+def maybe_shuffle_batch(
+    tensors: Any,
+    batch_size: Any,
+    capacity: int,
+    min_after_dequeue: int,
+    keep_input: Any,
+    num_threads: int = 1,
+    seed: int | None = None,
+    enqueue_many: bool = False,
+    shapes: Any = None,
+    allow_smaller_final_batch: bool = False,
+    shared_name: str | None = None,
+    name: str | None = None,
+) -> Any:
+    """`shuffle_batch` of those elements for which `keep_input` is true; see `maybe_batch`."""
+    make = _shuffled(capacity, min_after_dequeue, seed, shapes, shared_name)
+    title = name or "maybe_shuffle_batch"
+    how = (num_threads, enqueue_many, allow_smaller_final_batch, False, title)
+    return _batched(make, tensors, batch_size, *how, keep_input)
+
+
+def maybe_shuffle_batch_join(
+    tensors_list: Any,
+    batch_size: Any,
+    capacity: int,
+    min_after_dequeue: int,
+    keep_input: Any,
+    seed: int | None = None,
+    enqueue_many: bool = False,
+    shapes: Any = None,
+    allow_smaller_final_batch: bool = False,
+    shared_name: str | None = None,
+    name: str | None = None,
+) -> Any:
+    """`maybe_shuffle_batch` of several sources, one thread each."""
+    make = _shuffled(capacity, min_after_dequeue, seed, shapes, shared_name)
+    how = (1, enqueue_many, allow_smaller_final_batch, True, name or "maybe_shuffle_batch_join")
+    return _batched(make, tensors_list, batch_size, *how, keep_input)

@@ -9,6 +9,7 @@ from sw.graph.build import apply, graph_of
 from sw.graph.dtypes import float32
 from sw.graph.errors import InvalidArgumentError
 from sw.graph.ops.arithmetic import cast
+from sw.graph.ops.random import random_normal
 from sw.graph.tensor import Tensor
 
 
@@ -92,6 +93,9 @@ def piecewise_constant(x: Any, boundaries: Any, values: Any, name: str | None = 
         return rate
 
 
+piecewise_constant_decay = piecewise_constant
+
+
 def polynomial_decay(
     learning_rate: Any,
     global_step: Any,
@@ -154,4 +158,50 @@ def cosine_decay_restarts(
         height = apply("pow", m_mul, period)
         wave = 0.5 * height * (1.0 + apply("cos", math.pi * inside))
         out: Tensor = learning_rate * ((1 - alpha) * wave + alpha)
+        return out
+
+
+def _waves(global_step: Any, decay_steps: Any, num_periods: float) -> tuple[Tensor, Tensor, Tensor]:
+    """(the step, at most `decay_steps`; what is left, from 1 to 0; a cosine from 1)."""
+    step = apply("minimum", _step(global_step), float(decay_steps))
+    left = (float(decay_steps) - step) / float(decay_steps)
+    angle = 2 * math.pi * num_periods * step / float(decay_steps)
+    return step, left, 0.5 * (1.0 + apply("cos", angle))
+
+
+def linear_cosine_decay(
+    learning_rate: Any,
+    global_step: Any,
+    decay_steps: Any,
+    num_periods: float = 0.5,
+    alpha: float = 0.0,
+    beta: float = 0.001,
+    name: str | None = None,
+) -> Tensor:
+    """`learning_rate * ((alpha + left) * cosine + beta)`: `left` falls from 1 to 0 while the cosine
+    swings `num_periods` times (Bello et al., "Neural optimizer search", 2017)."""
+    with graph_of((global_step,)).name_scope(name or "LinearCosineDecay"):
+        _, left, wave = _waves(global_step, decay_steps, num_periods)
+        out: Tensor = learning_rate * ((alpha + left) * wave + beta)
+        return out
+
+
+def noisy_linear_cosine_decay(
+    learning_rate: Any,
+    global_step: Any,
+    decay_steps: Any,
+    initial_variance: float = 1.0,
+    variance_decay: float = 0.55,
+    num_periods: float = 0.5,
+    alpha: float = 0.0,
+    beta: float = 0.001,
+    name: str | None = None,
+) -> Tensor:
+    """`linear_cosine_decay` whose `left` has noise of variance `initial_variance / (1 + step) **
+    variance_decay`."""
+    with graph_of((global_step,)).name_scope(name or "NoisyLinearCosineDecay"):
+        step, left, wave = _waves(global_step, decay_steps, num_periods)
+        deviation = apply("sqrt", initial_variance / apply("pow", 1.0 + step, variance_decay))
+        noisy = left + random_normal([]) * deviation
+        out: Tensor = learning_rate * ((alpha + noisy) * wave + beta)
         return out

@@ -13,6 +13,7 @@ from sw.graph.errors import DTypeError, InvalidArgumentError, ShapeError
 from sw.graph.graph import GraphKeys, get_default_graph
 from sw.graph.ops.variables import Variable
 from sw.runtime.checkpoint.bundle import CheckpointReader, files_of, write
+from sw.runtime.checkpoint.inspect import remove_checkpoint
 from sw.runtime.checkpoint.meta_graph import export_meta_graph
 from sw.runtime.checkpoint.state import (
     get_checkpoint_state,
@@ -134,7 +135,7 @@ class Saver:
             directory = os.path.dirname(prefix) or "."
             update_checkpoint_state(directory, prefix, self.last_checkpoints, latest_filename)
         for path in gone:  # only when the state no longer names it
-            _remove(path, meta_graph_suffix)
+            remove_checkpoint(path, meta_graph_suffix=meta_graph_suffix)
         return prefix
 
     def _shards(self, values: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -209,9 +210,3 @@ def load_values(sess: Any, values: list[tuple[Variable, Any]]) -> None:
                 now.append(variable.initializer)
         sess.run(now, feeds)
         values = later
-
-
-def _remove(prefix: str, suffix: str) -> None:
-    for path in (*files_of(prefix), f"{prefix}.{suffix}", f"{prefix}.{suffix}.safetensors"):
-        if os.path.exists(path):
-            os.unlink(path)
