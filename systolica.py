@@ -26,6 +26,20 @@ from sw.graph.build import (
     register_op,
     set_random_seed,
 )
+from sw.graph.compat import (
+    control_flow_v2_enabled,
+    dimension_at_index,
+    dimension_value,
+    disable_eager_execution,
+    disable_tensor_equality,
+    disable_v2_behavior,
+    enable_control_flow_v2,
+    enable_resource_variables,
+    enable_v2_tensorshape,
+    executing_eagerly,
+    init_scope,
+    resource_variables_enabled,
+)
 from sw.graph.control_flow import (
     case,
     cond,
@@ -54,6 +68,8 @@ from sw.graph.dtypes import (
     resource,
     uint8,
     uint16,
+    uint32,
+    uint64,
     variant,
 )
 from sw.graph.framework import (
@@ -289,6 +305,14 @@ from sw.graph.ops.distributions import (
 )
 from sw.graph.ops.edit_distance import edit_distance
 from sw.graph.ops.einsum import einsum, tensordot
+from sw.graph.ops.fake_quant import (
+    fake_quant_with_min_max_args,
+    fake_quant_with_min_max_args_gradient,
+    fake_quant_with_min_max_vars,
+    fake_quant_with_min_max_vars_gradient,
+    fake_quant_with_min_max_vars_per_channel,
+    fake_quant_with_min_max_vars_per_channel_gradient,
+)
 from sw.graph.ops.functions import (
     acos,
     acosh,
@@ -361,7 +385,13 @@ from sw.graph.ops.ordering import (
 )
 from sw.graph.ops.partitioning import dynamic_partition, dynamic_stitch
 from sw.graph.ops.quantized import dequantize_linear, qlinear_conv, qlinear_matmul, quantize_linear
-from sw.graph.ops.queues import FIFOQueue, PaddingFIFOQueue, QueueBase, RandomShuffleQueue
+from sw.graph.ops.queues import (
+    FIFOQueue,
+    PaddingFIFOQueue,
+    PriorityQueue,
+    QueueBase,
+    RandomShuffleQueue,
+)
 from sw.graph.ops.random import random_normal, random_uniform, truncated_normal
 from sw.graph.ops.readers import (
     FixedLengthRecordReader,
@@ -372,6 +402,8 @@ from sw.graph.ops.readers import (
     decode_compressed,
     decode_csv,
     decode_raw,
+    read_file,
+    write_file,
 )
 from sw.graph.ops.rearranging import (
     batch_to_space,
@@ -578,6 +610,7 @@ OpError = errors.OpError
 Print = print_
 print = print_line
 newaxis = None
+executing_eagerly_outside_functions = executing_eagerly
 arg_max, arg_min = argmax, argmin
 guarantee_const = identity
 no_gradient = NoGradient

@@ -133,9 +133,10 @@ def _left_out(parts: list[Coverage]) -> list[str]:
     for part in parts:
         for name in part.missing:
             symbol = f"{part.module}.{name}"
-            groups.setdefault(reason(symbol) or "not yet", []).append(f"`{symbol}`")
-    lines = ["| reason | symbols |", "| --- | --- |"]
-    return lines + [f"| {why} | {', '.join(names)} |" for why, names in groups.items()]
+            groups.setdefault(reason(symbol), []).append(f"`{symbol}`")
+    lines = ["| reason | number | symbols |", "| --- | ---: | --- |"]
+    order = sorted(groups.items(), key=lambda item: -len(item[1]))
+    return lines + [f"| {why} | {len(names)} | {', '.join(names)} |" for why, names in order]
 
 
 def page() -> str:

@@ -98,6 +98,9 @@ class TruncatedNormal(RandomNormal):
     draw = staticmethod(truncated_normal)
 
 
+_TRUNCATED = 0.87962566103423978  # the deviation of a normal number within two of its own
+
+
 class VarianceScaling(Initializer):
     """Numbers whose variance is `scale / n`, n the fan in, the fan out or their mean (`mode`
     "fan_in", "fan_out", "fan_avg"); `distribution` "normal" (truncated) or "uniform"."""
@@ -126,8 +129,10 @@ class VarianceScaling(Initializer):
         if self.distribution == "uniform":
             limit = math.sqrt(3 * variance)
             return random_uniform(shape, -limit, limit, dtype, self.seed)
-        draw = random_normal if self.distribution == "untruncated_normal" else truncated_normal
-        return draw(shape, 0.0, math.sqrt(variance), dtype, self.seed)
+        if self.distribution == "untruncated_normal":
+            return random_normal(shape, 0.0, math.sqrt(variance), dtype, self.seed)
+        deviation = math.sqrt(variance) / _TRUNCATED
+        return truncated_normal(shape, 0.0, deviation, dtype, self.seed)
 
 
 class UniformUnitScaling(Initializer):

@@ -344,6 +344,16 @@ class ShuffleQueue(FifoQueue):
         self._random.bit_generator.state = data["random"]
 
 
+class PriorityQueue(FifoQueue):
+    """The element with the smallest first component comes out first; of equal ones the eldest."""
+
+    def _take(self) -> Element:
+        at = min(range(len(self._items)), key=lambda i: int(self._items[i][0]))
+        found = self._items[at]
+        del self._items[at]
+        return found
+
+
 class PaddingQueue(FifoQueue):
     """Elements of one batch are padded with zeros to the largest."""
 

@@ -18,6 +18,7 @@ BY_THEMSELVES = (
     FLOWS
     | {*COMPLEX}
     | {
+        "fake_quant",  # goes straight through steps: see test_fake_quant
         "own_gradient",  # its rule is a function; drawn in random_cases
         "crop_and_resize",  # makes float32 only; its transpose is tested in test_boxes
         "call",

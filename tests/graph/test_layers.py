@@ -114,14 +114,22 @@ def windows(x: Any, size: int, step: int) -> Any:
     return views.reshape(*views.shape[: x.ndim], -1)
 
 
-@pytest.mark.parametrize("kind", ["Max", "Average"])
-@pytest.mark.parametrize("axes", [1, 2, 3])
-def test_pooling_layers(kind: str, axes: int) -> None:
+POOLS: list[tuple[Any, Any, Any]] = [
+    (st.layers.MaxPooling1D, st.layers.max_pooling1d, np.max),
+    (st.layers.MaxPooling2D, st.layers.max_pooling2d, np.max),
+    (st.layers.MaxPooling3D, st.layers.max_pooling3d, np.max),
+    (st.layers.AveragePooling1D, st.layers.average_pooling1d, np.mean),
+    (st.layers.AveragePooling2D, st.layers.average_pooling2d, np.mean),
+    (st.layers.AveragePooling3D, st.layers.average_pooling3d, np.mean),
+]
+
+
+@pytest.mark.parametrize(("cls", "function", "reduce"), POOLS)
+def test_pooling_layers(cls: Any, function: Any, reduce: Any) -> None:
     """Classes and functions over one to three axes, against all windows by NumPy."""
+    axes = int(cls.__name__[-2])
     x = CUBE[(slice(None), *[0] * (3 - axes))]
-    layer = getattr(st.layers, f"{kind}Pooling{axes}D")(3, 2, name="pool")
-    function = getattr(st.layers, f"{kind.lower()}_pooling{axes}d")
-    reduce = np.max if kind == "Max" else np.mean
+    layer = cls(3, 2, name="pool")
     want = reduce(windows(x, 3, 2), -1)
     with started() as session:
         for got in session.run([layer(x), function(x, [3] * axes, [2] * axes)]):
@@ -133,6 +141,34 @@ def test_pooling_layers(kind: str, axes: int) -> None:
         function(x, 3, 2, "full")
     with pytest.raises(st.errors.InvalidArgumentError, match="channels_first"):
         function(x, 3, 2, data_format="channels_first")
+
+
+def test_layers_as_functions_and_of_the_user() -> None:
+    """A function shares the variables of the class by name; a user's layer makes its own."""
+
+    class Scale(st.layers.Layer):
+        def build(self, shape: Any) -> None:
+            self.factor = self.add_variable("factor", [shape[-1]], st.ones_initializer())
+
+        def call(self, inputs: Any, **options: Any) -> Any:
+            return inputs * self.factor * 2.0
+
+    line, image = IMAGE[:, 0], IMAGE
+    pairs = [
+        (st.layers.Conv1D(2, 3, name="c1")(line),
+         st.layers.conv1d(line, 2, 3, name="c1", reuse=True)),
+        (st.layers.Conv2DTranspose(2, 3, 2, name="t")(image),
+         st.layers.conv2d_transpose(image, 2, 3, 2, name="t", reuse=True)),
+        (st.layers.SeparableConv2D(2, 3, name="s")(image),
+         st.layers.separable_conv2d(image, 2, 3, name="s", reuse=True)),
+        (st.layers.Flatten()(image), st.constant(image.reshape(2, -1))),
+        (Scale(name="own")(image), st.constant(2 * image)),
+    ]  # fmt: skip
+    assert "own/factor:0" in [v.name for v in st.trainable_variables()]
+    with started() as session:
+        for got, want in session.run(pairs):
+            np.testing.assert_array_equal(got, want)
+            assert np.abs(got).max() > 0
 
 
 def test_averaged_losses() -> None:

@@ -38,19 +38,23 @@ def pooled(x: Any, reduce: Any) -> Any:
     return reduce(views, tuple(range(x.ndim, views.ndim)))
 
 
-POOLS: list[tuple[str, Any]] = [
-    (f"{kind}_pool{suffix}", x)
-    for kind in ("max", "avg")
-    for suffix, x in (
-        ("1d", LINE), ("2d", IMAGE), ("_v2", LINE), ("_v2", IMAGE), ("_v2", VOLUME)
-    )
-]  # fmt: skip
+POOLS: list[tuple[Any, Any, Any]] = [
+    (st.nn.max_pool1d, LINE, np.max),
+    (st.nn.max_pool2d, IMAGE, np.max),
+    (st.nn.max_pool_v2, LINE, np.max),
+    (st.nn.max_pool_v2, IMAGE, np.max),
+    (st.nn.max_pool_v2, VOLUME, np.max),
+    (st.nn.avg_pool1d, LINE, np.mean),
+    (st.nn.avg_pool2d, IMAGE, np.mean),
+    (st.nn.avg_pool_v2, LINE, np.mean),
+    (st.nn.avg_pool_v2, IMAGE, np.mean),
+    (st.nn.avg_pool_v2, VOLUME, np.mean),
+]
 
 
-@pytest.mark.parametrize(("name", "x"), POOLS, ids=[f"{n} {x.ndim}" for n, x in POOLS])
-def test_pooling_by_dimension(name: str, x: Any) -> None:
-    function = getattr(st.nn, name)
-    want = pooled(x, np.max if name.startswith("max") else np.mean)
+@pytest.mark.parametrize(("function", "x", "reduce"), POOLS)
+def test_pooling_by_dimension(function: Any, x: Any, reduce: Any) -> None:
+    want = pooled(x, reduce)
     np.testing.assert_allclose(run(function(x, 2, 2, "VALID")), want)
     spelled = [1, *[2] * (x.ndim - 2), 1]
     np.testing.assert_allclose(run(function(x, spelled, spelled, "VALID")), want)
@@ -73,6 +77,10 @@ def test_transposed_convolutions() -> None:
         value, *found = run([out, *backs])
         for back in found:
             assert np.vdot(value, y) == pytest.approx(np.vdot(x, back))
+    dilated = st.nn.atrous_conv2d(IMAGE, K2, 2, "SAME")
+    y = RNG.standard_normal(dilated.shape.sizes())
+    back = st.nn.atrous_conv2d_transpose(y, K2, IMAGE.shape, 2, "SAME")
+    assert np.vdot(*run([dilated, st.constant(y)])) == pytest.approx(np.vdot(IMAGE, run(back)))
     with pytest.raises(st.errors.ShapeError, match="rank 3 to 5"):
         st.nn.conv_transpose(LINE, K1[0], LINE.shape, 1)
 
@@ -95,8 +103,14 @@ def test_gradients_of_convolutions_by_name() -> None:
     z = RNG.standard_normal(solid.shape.sizes())
     dx, dw = st.gradients(deep, [x, w], grad_ys=[y])
     (du,) = st.gradients(solid, [u], grad_ys=[z])
-    nn, strides = st.nn, [1, 1, 1, 1]
+    flat = st.nn.conv2d(x, w, 1, "SAME")
+    q = RNG.standard_normal(flat.shape.sizes())
+    dx2, dw2 = st.gradients(flat, [x, w], grad_ys=[q])
+    nn = st.nn
+    strides = [1, 1, 1, 1]
     pairs = [
+        (nn.conv2d_backprop_input(IMAGE.shape, K2, q, strides, "SAME"), dx2),
+        (nn.conv2d_backprop_filter(IMAGE, K2.shape, q, strides, "SAME"), dw2),
         (nn.depthwise_conv2d_backprop_input(IMAGE.shape, K2, y, strides, "SAME"), dx),
         (nn.depthwise_conv2d_native_backprop_input(IMAGE.shape, K2, y, strides, "SAME"), dx),
         (nn.depthwise_conv2d_backprop_filter(IMAGE, K2.shape, y, strides, "SAME"), dw),

@@ -163,9 +163,9 @@ INITIALIZERS: list[tuple[str, Any, float, float, float]] = [
     ("glorot", lambda: st.glorot_uniform_initializer(seed=1), 0.0, (2 / 500) ** 0.5,
      (6 / 500) ** 0.5),
     ("he", lambda: st.contrib.layers.variance_scaling_initializer(seed=1), 0.0,
-     0.8796 * (2 / 200) ** 0.5, 2 * (2 / 200) ** 0.5),
+     (2 / 200) ** 0.5, 2 / 0.8796 * (2 / 200) ** 0.5),
     ("xavier", lambda: st.contrib.layers.xavier_initializer(False, seed=1), 0.0,
-     0.8796 * (2 / 500) ** 0.5, 2 * (2 / 500) ** 0.5),
+     (2 / 500) ** 0.5, 2 / 0.8796 * (2 / 500) ** 0.5),
 ]  # fmt: skip
 
 

@@ -316,6 +316,7 @@ def test_wrappers_and_drivers() -> None:
     steps = [st.constant(RNG.standard_normal((2, 3)).astype(np.float32)) for _ in range(4)]
     lengths = [4, 2]
     fw, bw = CELL(5), CELL(5)
+    assert st.nn.static_bidirectional_rnn is st.nn.bidirectional_rnn  # the later name
     outputs, _, back = st.nn.bidirectional_rnn(
         fw, bw, steps, dtype=st.float32, sequence_length=lengths
     )
@@ -333,6 +334,7 @@ def test_wrappers_and_drivers() -> None:
         def save_state(self, name: str, value: Any) -> Any:
             return self.store.assign(value)
 
+    assert st.nn.static_state_saving_rnn is st.nn.state_saving_rnn  # the later name
     kept, _ = st.nn.state_saving_rnn(fw, steps, Saver(), "h")
     x = st.stack(steps, 0)
     feed = st.TensorArray(st.float32, 4).unstack(x)

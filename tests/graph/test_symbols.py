@@ -44,6 +44,20 @@ REFERENCES: list[tuple[str, Any, Any]] = [
     ("asin", lambda: st.asin(X), np.arcsin(X)),
     ("atan", lambda: st.atan(X), np.arctan(X)),
     ("floor", lambda: st.floor(3 * X), np.floor(3 * X)),
+    ("sinh", lambda: st.sinh(X), np.sinh(X)),
+    ("cosh", lambda: st.cosh(X), np.cosh(X)),
+    ("asinh", lambda: st.asinh(X), np.arcsinh(X)),
+    ("atanh", lambda: st.atanh(X), np.arctanh(X)),
+    ("expm1", lambda: st.expm1(X), np.expm1(X)),
+    ("rint", lambda: st.rint(3 * X), np.rint(3 * X)),
+    ("floor_div", lambda: st.floor_div(np.int32([7, -7]), np.int32([2, 2])), [3, -4]),
+    ("floormod", lambda: st.floormod(np.int32([7, -7]), np.int32([3, 3])), [1, 2]),
+    ("lin_space", lambda: st.lin_space(0.0, 1.0, 5), np.linspace(0, 1, 5)),
+    ("parallel_stack", lambda: st.parallel_stack([st.constant(X), 2 * X]), np.stack([X, 2 * X])),
+    ("resize by method", lambda: [st.image.resize_images(IMAGE, [2, 3], method)
+                                  for method in (st.image.ResizeMethod.NEAREST_NEIGHBOR,
+                                                 st.image.ResizeMethod.AREA)],
+     [IMAGE[::2, ::2], IMAGE.reshape(2, 2, 3, 2, 3).mean((1, 3))]),
     ("sign", lambda: st.sign(X), np.sign(X)),
     ("matrix_diag_part", lambda: st.matrix_diag_part(X), np.diag(X)),
     ("mul", lambda: st.mul(X, X), X * X),
@@ -92,6 +106,11 @@ def test_variables_by_function() -> None:
         (st.scatter_sub(v, rows, change), lambda x: put(x, lambda r: r - change)),
         (st.scatter_mul(v, rows, change), lambda x: put(x, lambda r: r * change)),
         (st.scatter_div(v, rows, change), lambda x: put(x, lambda r: r / change)),
+        (st.scatter_max(v, rows, change), lambda x: put(x, lambda r: np.maximum(r, change))),
+        (
+            st.scatter_min(v, rows, change / 2),
+            lambda x: put(x, lambda r: np.minimum(r, change / 2)),
+        ),
     ]
 
     def put(x: Any, function: Any) -> Any:
@@ -117,6 +136,46 @@ def test_scopes_and_collections() -> None:
     assert st.model_variables() == [v] and st.moving_average_variables() == [v]
     assert isinstance(st.float32, st.DType)
     assert str(st.DeviceSpec(job="worker", task=1)) == "/job:worker/task:1"
+
+
+def test_shapes_before_anything_runs() -> None:
+    assert st.broadcast_static_shape([3, 1], [2, 1, 4]) == [2, 3, 4]
+    with pytest.raises(st.errors.ShapeError, match="broadcast"):
+        st.broadcast_static_shape([3], [2])
+
+
+def test_initialisers_have_their_spread() -> None:
+    """Glorot's: variance 2 / (in + out); variance scaling: scale / in. Within 3 %."""
+    glorot = st.glorot_normal_initializer(seed=1)([200, 300])
+    scaled = st.variance_scaling_initializer(2.0, mode="fan_in", seed=2)([200, 300])
+    with st.Session() as session:
+        found = session.run([glorot, scaled])
+    for got, variance in zip(found, (2 / 500, 2 / 200), strict=True):
+        assert abs(got.mean()) < 0.03 * got.std()
+        assert got.std() == pytest.approx(np.sqrt(variance), rel=0.03)
+
+
+def test_some_variables_and_all_tables_are_initialised() -> None:
+    """Those that are listed and no others; a table's initialiser by its collection."""
+    v, w = st.Variable(1.0), st.Variable(2.0)
+    st.add_to_collection(st.GraphKeys.TABLE_INITIALIZERS, w.initializer)
+    some, tables = st.variables_initializer([v]), st.tables_initializer()
+    with st.Session() as session:
+        session.run(some)
+        assert session.run(v) == 1
+        assert session.run(st.is_variable_initialized(w)) == np.False_
+        session.run(tables)
+        assert session.run(w) == 2
+
+
+def test_an_op_without_gradient() -> None:
+    """Asking for one is an error before `no_gradient` and None after."""
+    step = st.register_op("test_step", kernel=lambda xp, x: np.sign(x))
+    x = st.constant([1.0, -2.0])
+    with pytest.raises(st.errors.NotFoundError, match="test_step"):
+        st.gradients(step(x), x)
+    st.no_gradient("test_step")
+    assert st.gradients(step(x), x) == [None]
 
 
 def test_default_graph_is_replaced() -> None:

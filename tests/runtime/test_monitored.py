@@ -308,3 +308,58 @@ def test_bad_timers(given: dict[str, Any]) -> None:
     """Exactly one interval, and positive."""
     with pytest.raises(st.errors.InvalidArgumentError):
         st.train.SecondOrStepTimer(**given)
+
+
+def test_listeners_hear_of_checkpoints_and_stop(tmp_path: Path) -> None:
+    """In order, with the step; one that returns True ends the training."""
+    step, _ = counting()
+    heard: list[Any] = []
+
+    class Listener(st.train.CheckpointSaverListener):
+        def begin(self) -> None:
+            heard.append("begin")
+
+        def before_save(self, session: Any, global_step_value: int) -> None:
+            heard.append(("before", global_step_value))
+
+        def after_save(self, session: Any, global_step_value: int) -> bool | None:
+            heard.append(("after", global_step_value))
+            return global_step_value >= 4
+
+        def end(self, session: Any, global_step_value: int) -> None:
+            heard.append(("end", global_step_value))
+
+    saver = st.train.CheckpointSaverHook(
+        str(tmp_path), save_steps=2, saver=st.train.Saver(), listeners=[Listener()]
+    )
+    with st.train.SingularMonitoredSession(hooks=[saver]) as session:
+        while not session.should_stop():
+            session.run(step)
+    assert heard[0] == "begin" and heard[-1] == ("end", 4)
+    saves = [h for h in heard if h[0] == "after"]
+    assert saves[-1] == ("after", 4)
+    assert [h[1] for h in heard if h[0] == "before"] == [h[1] for h in saves]
+
+
+def test_waiting_for_a_step() -> None:
+    """The first run comes when somebody else has brought the step there."""
+    step, counter = counting()
+    hook = st.train.GlobalStepWaiterHook(3)
+    ran: list[int] = []
+    with st.Session() as other:
+        other.run(counter.initializer)
+        hook.begin()
+
+        def wait() -> None:
+            context = st.train.SessionRunContext(st.train.SessionRunArgs(step), other)
+            hook.before_run(context)
+            ran.append(int(other.run(counter)))
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        for _ in range(3):
+            time.sleep(0.1)
+            assert not ran
+            other.run(step)
+        thread.join(20)
+    assert ran == [3]

@@ -156,6 +156,27 @@ def test_padding_queue() -> None:
     np.testing.assert_array_equal(lengths, [1, 3, 2])
 
 
+def test_priority_queue() -> None:
+    """The smallest first, of equal ones the eldest; a batch likewise; the priority alone."""
+    queue = st.PriorityQueue(9, [st.float32], [[]])
+    alone = st.PriorityQueue(9, [], [])
+    keys, values = np.int64([3, 1, 3, -2, 1]), np.arange(5, dtype=np.float32)
+    with st.Session() as session:
+        session.run([queue.enqueue_many([keys, values]), alone.enqueue(np.int64(7))])
+        key, value = session.run(queue.dequeue())
+        assert (key, value) == (-2, 3)
+        session.run(queue.enqueue([np.int64(0), 9.0]))
+        order, rest = session.run(queue.dequeue_many(5))
+        assert order.tolist() == [0, 1, 1, 3, 3] and rest.tolist() == [9, 1, 4, 0, 2]
+        assert session.run(alone.dequeue()) == 7
+        waiting = Call(session, queue.dequeue())
+        assert waiting.waits()
+        session.run(queue.enqueue([np.int64(5), 1.0]))
+        assert waiting.done() == [5, 1]
+    with pytest.raises(st.errors.DTypeError, match="int64"):
+        queue.enqueue([1.5, 2.0])
+
+
 def test_errors_while_building() -> None:
     """Dtypes, shapes, numbers of components, capacities."""
     queue = st.FIFOQueue(2, [st.int32, st.float32], [[], [2]])

@@ -1,4 +1,4 @@
-"""Queue ops and the classes that make them: FIFOQueue, RandomShuffleQueue, PaddingFIFOQueue."""
+"""Queue ops and the classes that make them: in order, shuffled, padded, by priority."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from sw.graph.build import constant_value, register_op
-from sw.graph.dtypes import DType, as_dtype, int32, resource
+from sw.graph.dtypes import DType, as_dtype, int32, int64, resource
 from sw.graph.errors import DTypeError, InvalidArgumentError, ShapeError
 from sw.graph.graph import get_default_graph
 from sw.graph.operation import Operation
 from sw.graph.ops.random import op_seeds
 from sw.graph.queues import FifoQueue, PaddingQueue, ShuffleQueue
+from sw.graph.queues import PriorityQueue as _Priority
 from sw.graph.registry import NOT_DIFFERENTIABLE, REQUIRED, TensorType
 from sw.graph.shapes import SCALAR, Shape
 from sw.graph.state import OpState
@@ -40,7 +41,7 @@ def _queue(
             random = np.random.default_rng(seed)
             queue: FifoQueue = ShuffleQueue(shared_name, capacity, shapes, least, random)
         else:
-            cls = PaddingQueue if kind == "padding" else FifoQueue
+            cls = {"padding": PaddingQueue, "priority": _Priority}.get(kind, FifoQueue)
             queue = cls(shared_name, capacity, shapes)
         queue.fillers = lambda: box.gate.fillers(shared_name)
         return queue
@@ -346,6 +347,30 @@ class RandomShuffleQueue(QueueBase):
         super().__init__(
             capacity, dtypes, shapes, names, shared_name, name, min_after_dequeue, seed
         )
+
+
+class PriorityQueue(QueueBase):
+    """An element begins with an int64 scalar, its priority: the smallest comes out first, of equal
+    ones the eldest. `types` and `shapes` are those of the other components; without any an element
+    is its priority alone."""
+
+    kind = "priority"
+
+    def __init__(
+        self,
+        capacity: int,
+        types: Any,
+        shapes: Any = None,
+        names: Any = None,
+        shared_name: str | None = None,
+        name: str = "priority_queue",
+    ) -> None:
+        kinds = list(types) if isinstance(types, (list, tuple)) else [types]
+        if shapes is not None:
+            many = shapes if len(kinds) > 1 or _nested(shapes) or not kinds else [shapes]
+            shapes = [(), *many]
+        named = None if names is None else ["priority", *names]
+        super().__init__(capacity, [int64, *kinds], shapes, named, shared_name, name)
 
 
 class PaddingFIFOQueue(QueueBase):

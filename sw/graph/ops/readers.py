@@ -6,6 +6,7 @@ There are no string tensors: a string, such as a file's name, is a uint8 vector 
 
 from __future__ import annotations
 
+import os
 import threading
 import zlib
 from typing import Any, BinaryIO
@@ -16,6 +17,7 @@ from sw.graph.build import apply, register_op
 from sw.graph.dtypes import DType, as_dtype, int64, uint8
 from sw.graph.errors import InvalidArgumentError, NotFoundError
 from sw.graph.graph import get_default_graph
+from sw.graph.operation import Operation
 from sw.graph.ops.queues import QueueBase
 from sw.graph.queues import FifoQueue
 from sw.graph.records import read_record
@@ -299,6 +301,59 @@ def decode_compressed(bytes: Any, compression_type: str = "", name: str | None =
         raise InvalidArgumentError(f"compression_type {compression_type!r} is not ZLIB or GZIP")
     out: Tensor = apply("decode_compressed", bytes, name=name, kind=compression_type)
     return out
+
+
+def _read_file(xp: Any, state: OpState, path: Any) -> Any:
+    try:
+        with open(decode(path), "rb") as file:
+            return encode(file.read())
+    except OSError as error:
+        raise NotFoundError(f"cannot read {decode(path)!r}: {error.strerror}") from None
+
+
+def _write_file(xp: Any, state: OpState, path: Any, data: Any) -> Any:
+    name = decode(path)
+    os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
+    with open(name, "wb") as file:
+        file.write(bytes(data))
+    return ()
+
+
+register_op(
+    "read_file",
+    kernel=_read_file,
+    infer=lambda inputs: _STRING,
+    gradient=NOT_DIFFERENTIABLE,
+    stateful=True,
+    host_only=True,
+    doc="The bytes of the file that is named.",
+)
+register_op(
+    "write_file",
+    kernel=_write_file,
+    infer=lambda inputs: [],
+    gradient=NOT_DIFFERENTIABLE,
+    stateful=True,
+    host_only=True,
+    doc="Writes inputs[1] to the file inputs[0].",
+)
+
+
+def _path(filename: Any) -> Any:
+    return encode(filename) if isinstance(filename, (str, bytes)) else filename
+
+
+def read_file(filename: Any, name: str | None = None) -> Tensor:
+    """A uint8 vector: the bytes of a file (a str, or its bytes as a uint8 vector) when it runs."""
+    out: Tensor = apply("read_file", _path(filename), name=name)
+    return out
+
+
+def write_file(filename: Any, contents: Any, name: str | None = None) -> Operation:
+    """An operation that writes the uint8 vector `contents` to a file, whose folder is made."""
+    data = encode(contents) if isinstance(contents, (str, bytes)) else contents
+    done: Operation = apply("write_file", _path(filename), data, name=name)
+    return done
 
 
 def decode_csv(

@@ -12,7 +12,7 @@ from sw.graph.errors import DTypeError, ShapeError
 from sw.graph.ops.helpers import BOOL, require_rank
 from sw.graph.ops.shaping import static_ints
 from sw.graph.registry import NOT_DIFFERENTIABLE, REQUIRED, TensorType
-from sw.graph.shapes import Shape, normalise_axis
+from sw.graph.shapes import Shape, broadcast, normalise_axis
 from sw.graph.tensor import Tensor
 
 
@@ -375,8 +375,8 @@ def linspace(start: Any, stop: Any, num: int, name: str | None = None) -> Tensor
 
 
 def broadcast_static_shape(shape_x: Any, shape_y: Any) -> Shape:
-    """The shape to which both broadcast."""
-    return Shape(np.broadcast_shapes(Shape(shape_x).sizes(), Shape(shape_y).sizes()))
+    """The shape to which both broadcast; raises `ShapeError` when they do not."""
+    return broadcast(Shape(shape_x), Shape(shape_y))
 
 
 def parallel_stack(values: Any, name: str | None = None) -> Tensor:
