@@ -35,6 +35,8 @@ CASES = (
     ("resnet20", "large", 20, "Tensil 751833 cycles"),
     ("mobilenet_v1", "default", 30, ""),
     ("inception_v1", "default", 30, ""),
+    ("lstm", "default", 30, ""),
+    ("encoder", "default", 30, ""),
 )
 
 
@@ -87,7 +89,7 @@ def measure(name: str, config: TpuConfig, latency: int) -> Row:
     load(engine, program)
     x = networks.sample(networks.MODELS[name].shape, 1)
     (port,), (result,) = program.inputs, program.outputs
-    codes = {port.name: quantize(x, np.float32(port.scale), port.zero_point)}
+    codes = {port.name: quantize(x, np.float32(port.scale), port.zero_point).reshape(port.shape)}
     outputs, functional = clocked(lambda: execute(engine, program, codes)[0])
     peer = onnx_runtime(graph, x)
     differing = None

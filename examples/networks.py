@@ -128,6 +128,85 @@ def inception_v1(x: st.Tensor, make: Maker, classes: int = 1000) -> st.Tensor:
     return make.dense(st.reduce_mean(y, [1, 2]), classes)
 
 
+def _lstm_layer(make: Maker, steps: list[st.Tensor], units: int) -> list[st.Tensor]:
+    """Outputs of an LSTM that begins with zeros, unrolled; its gates are products of their own."""
+    depth = steps[0].shape.dims[-1]
+    gates = {
+        name: (
+            make.weights(depth, units, inputs=2 * depth),
+            make.weights(units, units, inputs=2 * units),
+            np.full(units, bias, np.float32),
+        )
+        for name, bias in (("input", 0), ("forget", 1), ("output", 0), ("cell", 0))
+    }
+    outputs: list[st.Tensor] = []
+    cell = None
+    for x in steps:
+        with st.name_scope("step"):
+            z = {name: st.matmul(x, w) + b for name, (w, _, b) in gates.items()}
+            if outputs:
+                z = {name: z[name] + st.matmul(outputs[-1], r) for name, (_, r, _) in gates.items()}
+            new = st.sigmoid(z["input"]) * st.tanh(z["cell"])
+            cell = new if cell is None else st.sigmoid(z["forget"]) * cell + new
+            outputs.append(st.sigmoid(z["output"]) * st.tanh(cell))
+    return outputs
+
+
+def lstm(x: st.Tensor, make: Maker, classes: int = 10) -> st.Tensor:
+    """Logits of sequences [N, 16, 32], or of others of known length."""
+    steps = [x[:, number] for number in range(x.shape.dims[1])]
+    for number in range(2):
+        with st.name_scope(f"layer{number + 1}"):
+            steps = _lstm_layer(make, steps, 64)
+    return make.dense(steps[-1], classes)
+
+
+def softmax_by_products(scores: st.Tensor, highest: float) -> st.Tensor:
+    """The softmax of the last axis, said with what the TPU has: exponentials and reciprocals are
+    tables, mean and sum are products with ones. Taking the row's mean away, which no softmax
+    notices, keeps the powers of all rows of a size; more than `highest` above it counts as that.
+    """
+    count = scores.shape.dims[-1]
+    mean = np.full((count, count), 1 / count, np.float32)
+    centred = st.matmul(scores, np.eye(count, dtype=np.float32) - mean)
+    powers = st.exp(st.minimum(centred - np.float32(highest), 0.0))
+    return powers * (np.float32(1 / count) / st.matmul(powers, mean))
+
+
+def normalise_by_products(x: st.Tensor, gain: Any = 1.0, offset: Any = 0.0) -> st.Tensor:
+    """Layer normalisation of the last axis: taking the mean away and that of the squares are
+    products with constants, the inverse root is a table."""
+    width = x.shape.dims[-1]
+    mean = np.full((width, width), 1 / width, np.float32)
+    centred = st.matmul(x, np.eye(width, dtype=np.float32) - mean)
+    variance = st.matmul(st.square(centred), mean)
+    scaled = centred * st.rsqrt(st.maximum(variance, np.float32(1e-3)))
+    return scaled * np.float32(gain) + np.float32(offset)
+
+
+def _attention(make: Maker, x: st.Tensor, heads: int) -> st.Tensor:
+    """Several heads, each with projections of its own."""
+    width = x.shape.dims[-1]
+    size = width // heads
+    mixed = []
+    for number in range(heads):
+        with st.name_scope(f"head{number + 1}"):
+            q, k, v = (make.dense(x, size) for _ in range(3))
+            scores = st.matmul(q, k, transpose_b=True) * np.float32(size**-0.5)
+            mixed.append(st.matmul(softmax_by_products(scores, 2.0), v))
+    return make.dense(st.concat(mixed, 2), width)
+
+
+def encoder(x: st.Tensor, make: Maker, classes: int = 10) -> st.Tensor:
+    """Logits of sequences [N, 32, 64], or of others: two layers, four heads, 256 units inside."""
+    for number in range(2):
+        with st.name_scope(f"layer{number + 1}"):
+            x = normalise_by_products(x + _attention(make, x, 4))
+            inner = st.nn.gelu(make.dense(x, 4 * x.shape.dims[-1]))
+            x = normalise_by_products(x + make.dense(inner, x.shape.dims[-1]))
+    return make.dense(st.reduce_mean(x, 1), classes)
+
+
 @dataclass(frozen=True)
 class Model:
     """`build(x, make)` gives the logits of a placeholder `x` of `shape`."""
@@ -141,6 +220,8 @@ MODELS = {
     "resnet20": Model(resnet20, (1, 32, 32, 3)),
     "mobilenet_v1": Model(mobilenet_v1, (1, 224, 224, 3)),
     "inception_v1": Model(inception_v1, (1, 224, 224, 3)),
+    "lstm": Model(lstm, (1, 16, 32)),
+    "encoder": Model(encoder, (1, 32, 64)),
 }
 
 

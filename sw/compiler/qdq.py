@@ -19,7 +19,15 @@ from hw.tpu import numerics
 from sw.compiler.regions import Chain, Regions, is_view, regions
 from sw.compiler.ties import settle
 from sw.compiler.tpu.specialise import like
-from sw.compiler.tpu.support import FLOAT_SUFFIX, LINEAR, TRANSPOSED, VIEWS, data_input, unsupported
+from sw.compiler.tpu.support import (
+    FLOAT_SUFFIX,
+    LINEAR,
+    TRANSPOSED,
+    VIEWS,
+    data_input,
+    rows_taken,
+    unsupported,
+)
 from sw.compiler.unit import Fallback, Unit
 from sw.graph.build import constant_value
 from sw.graph.device import parse
@@ -183,6 +191,8 @@ class _Inserter:
                 real = self._put(op, op.type, (image,), op.attrs, FLOAT_SUFFIX)
                 self._requantised(op, real, parameters)
                 return
+            if rows_taken(op) is not None and op.inputs[0] in self.regions.held:
+                inputs = (self._enter(op.inputs[0])[0],)
             source = self.held.get(inputs[0]) if inputs else None
             copy = self.graph.copy_op(op, inputs, self._controls(op))
             self.after[op] = copy

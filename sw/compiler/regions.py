@@ -19,6 +19,7 @@ from sw.compiler.tpu.support import (
     data_input,
     data_inputs,
     product_reason,
+    rows_taken,
     swaps_last,
     table_operands,
     unsupported,
@@ -68,8 +69,8 @@ class Regions:
 
 
 def is_view(op: Operation) -> bool:
-    """Whether an op only shows a tensor in another way."""
-    return op.type in VIEWS or swaps_last(op)
+    """Whether an op only shows a tensor, or rows of it, in another way."""
+    return op.type in VIEWS or swaps_last(op) or rows_taken(op) is not None
 
 
 def users_of(unit: Unit) -> Users:
@@ -118,6 +119,11 @@ class _Finder:
         self.source: dict[Tensor, Tensor] = {}
         self.mapped: set[Operation] = set()
         self.closed: dict[Tensor, None] = {}
+        for tensor in list(self.held):
+            while rows_taken(tensor.op) is not None:  # all rows are quantised alike
+                tensor = tensor.op.inputs[0]
+                self.held.add(tensor)
+                self.closed[tensor] = None
         self.symmetric: set[Tensor] = set()
 
     def run(self) -> Regions:

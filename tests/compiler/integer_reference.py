@@ -92,7 +92,9 @@ def _exact(op, given):
     if op.type in VIEWS and isinstance(first, Codes):
         rest = [np.asarray(value) for value in given[1:]]
         return replace(first, q=op.op_def.bind(np, op.attrs)(first.q, *rest))
-    if op.type in ("max_pool", "transpose", "swap_axes") and isinstance(first, Codes):
+    if op.type in ("max_pool", "transpose", "swap_axes", "strided_slice") and isinstance(
+        first, Codes
+    ):
         return replace(first, q=op.op_def.bind(np, op.attrs)(first.q))
     if op.type in RELUS and isinstance(first, Exact):
         return replace(first, relus=[*first.relus, op.type])

@@ -29,7 +29,7 @@ def check(name: str, config: TpuConfig, seed: int, latency: int) -> bool:
     program = st.compile("logits:0", config, graph=made)
     x = networks.sample(networks.MODELS[name].shape, seed + 1)
     (port,), (result,) = program.inputs, program.outputs
-    codes = {port.name: quantize(x, np.float32(port.scale), port.zero_point)}
+    codes = {port.name: quantize(x, np.float32(port.scale), port.zero_point).reshape(port.shape)}
     memory = MemoryTiming(latency=latency, bytes_per_cycle=config.bus_bytes)
     (meant,) = evaluate(made, {"x:0": x}, ["logits:0"])
     wanted = quantize(meant, np.float32(result.scale), result.zero_point).ravel()

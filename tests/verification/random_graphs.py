@@ -227,11 +227,19 @@ class RandomGraph:
             scale, zero = np.float32(self._scale(image)), self._zero(image)
             rows = st.reshape(self._pair(rows, scale, zero), [n, w, c])
             return self._pair(rows, scale, zero)
+        if a.shape.rank == 3 and self.rng.integers(2):  # some of its rows
+            first = int(self.rng.integers(a.shape.dims[1]))
+            last = int(self.rng.integers(first, a.shape.dims[1]))
+            scale, zero = np.float32(self._scale(a)), self._zero(a)
+            a = self._pair(
+                a[:, first : last + 1] if last > first else a[:, first : first + 1], scale, zero
+            )
         last = a.shape.dims[-1]
         lead = a.shape.dims[:-2]
         known = [x for x in self.held if x.shape.rank == a.shape.rank and x.shape.dims[:-2] == lead]
         fits = [(x, True) for x in known if x.shape.dims[-1] == last]
         fits += [(x, False) for x in known if x.shape.dims[-2] == last]
+        fits = fits or [(a, True)]
         b, turned = fits[self.rng.integers(len(fits))]
         self.open.pop(b, None)
         if turned and self.rng.integers(2):

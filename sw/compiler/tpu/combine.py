@@ -77,6 +77,8 @@ def join(before: Layer, after: Pointwise, config: TpuConfig) -> Layer | None:
         return None
     if isinstance(before, Convolution) and before.accumulators:
         return None
+    if any(map(any, after.padding)):
+        return None  # a copy of some rows
     first, then = before.epilogue, after.epilogue
     adds, maps = then.second is not None, then.table is not None
     if isinstance(before, Multiply) and maps:

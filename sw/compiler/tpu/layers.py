@@ -269,7 +269,10 @@ class MaxPool:
 
 @dataclass(frozen=True, eq=False)
 class Pointwise:
-    """`output = clamp(epilogue(input))`: a sum of two activations, a table, a clamp or a copy."""
+    """`output = clamp(epilogue(input))`: a sum of two activations, a table, a clamp or a copy.
+
+    Negative `padding` takes so many rows and columns away.
+    """
 
     name: str
     input: str

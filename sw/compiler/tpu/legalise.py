@@ -14,7 +14,7 @@ import numpy as np
 
 from sw.compiler.tpu.operands import scaled
 from sw.compiler.tpu.specialise import like
-from sw.compiler.tpu.support import VIEWS
+from sw.compiler.tpu.support import VIEWS, mean_window, rows_taken
 from sw.graph.build import constant_value
 from sw.graph.errors import InvalidArgumentError
 from sw.graph.graph import Graph
@@ -59,6 +59,15 @@ def _view(graph: Graph, op: Operation, inputs: tuple[Tensor, ...]) -> Tensor:
     return like(graph, op, "reshape", (inputs[0], sizes), {}).outputs[0]
 
 
+def _rows(graph: Graph, op: Operation, inputs: tuple[Tensor, ...]) -> Tensor:
+    source = inputs[0].op
+    per_tensor = source.type == "dequantize_linear" and source.inputs[1].shape.rank == 0
+    if rows_taken(op) is None or not per_tensor:
+        return like(graph, op, op.type, inputs, op.attrs).outputs[0]
+    codes = like(graph, op, op.type, source.inputs[:1], op.attrs, f"{op.name}/rows").outputs[0]
+    return like(graph, op, source.type, (codes, *source.inputs[1:]), {}).outputs[0]
+
+
 def _add(graph: Graph, op: Operation, inputs: tuple[Tensor, ...]) -> Tensor:
     x, vector = inputs if inputs[1].shape.rank == 1 else inputs[::-1]
     if vector.shape.rank != 1 or x.shape.rank == 1:
@@ -71,18 +80,18 @@ def _add(graph: Graph, op: Operation, inputs: tuple[Tensor, ...]) -> Tensor:
 
 
 def _mean(graph: Graph, op: Operation, inputs: tuple[Tensor, ...]) -> Tensor:
-    source, axes = inputs[0], op.attrs["axis"]
-    sides = source.shape.sizes()[1:3]
-    if (
-        scaled(source) is None
-        or source.shape.rank != 4
-        or axes is None
-        or sorted(a % 4 for a in axes) != [1, 2]
-    ):
+    source, window = inputs[0], mean_window(op)
+    if scaled(source) is None or window is None:
         return like(graph, op, op.type, inputs, op.attrs).outputs[0]
-    attrs = {"ksize": sides, "strides": (1, 1), "padding": "VALID"}
+    if source.shape.rank == 3:
+        images, rows, channels = source.shape.sizes()
+        sizes = graph.convert(
+            np.asarray((images, 1, rows, channels), np.int64), name=f"{op.name}/i/"
+        )
+        source = like(graph, op, "reshape", (source, sizes), {}, f"{op.name}/image").outputs[0]
+    attrs = {"ksize": window, "strides": (1, 1), "padding": "VALID"}
     mean = like(graph, op, "avg_pool", (source,), attrs)
-    if op.attrs["keepdims"]:
+    if mean.outputs[0].shape == op.outputs[0].shape:
         return mean.outputs[0]
     sizes = graph.convert(np.asarray(op.outputs[0].shape.sizes(), np.int64), name=f"{op.name}/s/")
     return like(graph, op, "reshape", (mean.outputs[0], sizes), {}, f"{op.name}/view").outputs[0]
@@ -134,6 +143,7 @@ RULES: dict[str, Rule] = {
     "add": _add,
     "matmul": _matmul,
     "reduce_mean": _mean,
+    "strided_slice": _rows,
     "qlinear_conv": _qlinear,
     "qlinear_matmul": _qlinear,
 }

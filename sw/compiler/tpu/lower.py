@@ -45,7 +45,13 @@ from sw.compiler.tpu.quantise import (
 from sw.compiler.tpu.specialise import SOURCES, specialise
 from sw.compiler.tpu.steps import DynamicStep, HostStep, Lowered, Result, Step
 from sw.compiler.tpu.steps import render as render_steps
-from sw.compiler.tpu.support import LINEAR, TRANSPOSED, original_name, swaps_last
+from sw.compiler.tpu.support import (
+    LINEAR,
+    TRANSPOSED,
+    original_name,
+    rows_taken,
+    swaps_last,
+)
 from sw.compiler.tpu.tables import Map, evaluate
 from sw.compiler.tpu.transposed import by_phases
 from sw.compiler.unit import Unit, render
@@ -289,7 +295,7 @@ class _Lowering:
 
     def _held_as(self, item: Operand) -> _Held | None:
         """Where a program has an operand in the shape in which a product reads it."""
-        held, source = self.held.get(item.source.tensor), item.source
+        held, source = self._held(item.source), item.source
         if held is None:
             return None
         found = held.activation
@@ -366,12 +372,30 @@ class _Lowering:
 
     # --- activations ----------------------------------------------------------------------------
 
+    def _held(self, source: Scaled) -> _Held | None:
+        """Where a program has a tensor; rows of another are copied from it where that is there."""
+        op = source.tensor.op
+        rows = rows_taken(op)
+        if rows is None or source.tensor in self.held:
+            return self.held.get(source.tensor)
+        whole = replace(source, tensor=op.inputs[0])
+        sizes = whole.tensor.shape.sizes()
+        stage, item = self._activation(whole, sizes, exact=False)
+        if item.shape != (sizes[0], 1, *sizes[1:]):
+            return None
+        given = source.scale, source.zero_point
+        crop = ((0, 0), (-rows[0], rows[1] - sizes[1]))
+        layer = Pointwise(op.name, item.name, source.tensor.name, Epilogue(given), padding=crop)
+        activation = self.programs[stage].add(layer, op, *given)
+        self.held[source.tensor] = _Held(stage, activation)
+        return self.held[source.tensor]
+
     def _activations(
         self, sources: tuple[Scaled, ...], logical: list[tuple[int, ...]]
     ) -> tuple[int, list[Activation]]:
         """Several activations of one shape (channels aside) in the program of one stage: that of
         the last of them, to which the host brings the others."""
-        held = [self.held.get(source.tensor) for source in sources]
+        held = [self._held(source) for source in sources]
         stages = [
             self._value(source.tensor) + 1 if item is None else item.stage
             for source, item in zip(sources, held, strict=True)
@@ -415,7 +439,7 @@ class _Lowering:
         `logical` is the shape in which the op sees it: exactly that for a convolution, its
         channels (or a whole feature map) as the last axis for a matmul.
         """
-        held = self.held.get(source.tensor)
+        held = self._held(source)
         if held is not None:
             item = held.activation
             same = (item.scale, item.zero_point) == (source.scale, source.zero_point)

@@ -133,7 +133,7 @@ class Network:
         ):
             if not all(1 <= value <= MOST_STEP for value in values):
                 raise CompileError(f"{where}: {what} {values} must be from 1 to {MOST_STEP}")
-        least = -MOST_PADDING if isinstance(layer, Convolution) else 0
+        least = -MOST_PADDING if isinstance(layer, (Convolution, Pointwise)) else 0
         if not all(least <= value <= MOST_PADDING for pair in layer.padding for value in pair):
             raise CompileError(
                 f"{where}: padding {layer.padding} must be {least} to {MOST_PADDING}"

@@ -61,6 +61,9 @@ def unsupported(op: Operation) -> str | None:
             if known
             else "the TPU has no transpose but that of the last two axes of a quantised tensor"
         )
+    if op.type == "strided_slice":
+        known = rows_taken(op) is not None and codes_behind(op.inputs[0])
+        return None if known else "the TPU has no strided_slice but rows of quantised matrices"
     if op.type == "mul" and _vector(op) is None:
         return None
     if op.type in WINDOWED or op.type == "concat" or op.type == "add" and not _vector_add(op):
@@ -82,6 +85,27 @@ def swaps_last(op: Operation) -> bool:
     perm = tuple(op.attrs["perm"] or range(op.inputs[0].shape.rank or 0)[::-1])
     last = len(perm)
     return last > 1 and perm == (*range(last - 2), last - 1, last - 2)
+
+
+def rows_taken(op: Operation) -> tuple[int, int] | None:
+    """First and last (exclusive) row that a slice takes of matrices [N, rows, channels], all of
+    known shape; None if it is another slice."""
+    if op.type != "strided_slice" or not op.inputs[0].shape.known:
+        return None
+    spec = [item for item in op.attrs["spec"] if item != "..."]
+    sizes = op.inputs[0].shape.sizes()
+    if len(sizes) != 3 or not 2 <= len(spec) <= 3 or "..." in op.attrs["spec"][:2]:
+        return None
+    whole = all(
+        isinstance(item, tuple) and range(*slice(*item).indices(size)) == range(size)
+        for item, size in zip(spec[::2], sizes[::2], strict=False)
+    )
+    rows = range(sizes[1])
+    if isinstance(spec[1], int):
+        rows = rows[spec[1] :][:1]
+    elif isinstance(spec[1], tuple):
+        rows = rows[slice(*spec[1])]
+    return (rows[0], rows[-1] + 1) if whole and rows and rows.step == 1 else None
 
 
 def codes_behind(tensor: Tensor) -> Operation | None:
@@ -234,6 +258,8 @@ def vector_reason(op: Operation) -> str | None:
         return "the TPU joins channels only" if op.attrs["axis"] % (rank or 1) + 1 != rank else None
     if op.type in ("add", "mul"):
         return None
+    if op.type == "reduce_mean" and mean_window(op) is not None:
+        return None
     if shapes[0].rank != 4:
         return f"the TPU takes {op.type} of images only"
     if op.type == "depthwise_conv2d":
@@ -247,9 +273,7 @@ def vector_reason(op: Operation) -> str | None:
         axes = op.attrs["axis"]
         if axes is None or sorted(axis % 4 for axis in axes) != [1, 2]:
             return "the TPU takes means over rows and columns only"
-        if any(side is None or side > MOST_STEP for side in sides):
-            return f"window {sides}: the TPU's instructions hold {MOST_STEP} at most"
-        return None
+        return f"window {sides}: the TPU's instructions hold {MOST_STEP} at most"
     return _borders(op, sides) or _geometry(op, op.inputs[0])
 
 
@@ -271,6 +295,22 @@ def _borders(op: Operation, sides: tuple[int | None, ...]) -> str | None:
     if len(counts) > MOST_COUNTS:
         return f"the TPU takes means of {MOST_COUNTS} different counts at most, not {len(counts)}"
     return None
+
+
+def mean_window(op: Operation) -> tuple[int, int] | None:
+    """Rows and columns over which a reduce_mean takes the mean of an image, or of the rows of
+    matrices [N, rows, channels]; None if it takes another mean."""
+    rank, dims, axes = op.inputs[0].shape.rank, op.inputs[0].shape.dims, op.attrs["axis"]
+    if (
+        rank not in (3, 4)
+        or axes is None
+        or sorted(axis % rank for axis in axes) != [*range(1, rank - 1)]
+    ):
+        return None
+    rows, columns = (1, *(dims or ())[1:-1])[-2:]
+    if rows is None or columns is None or max(rows, columns) > MOST_STEP:
+        return None
+    return rows, columns
 
 
 def _vector(op: Operation) -> str | None:

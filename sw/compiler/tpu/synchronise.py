@@ -114,12 +114,41 @@ class _Footprints:
         self.last[key][box.index()] = number
 
 
+GRAINS = (1, 16, 256)
+"""Instructions of a queue that share a signal: more, where their semaphore would overflow."""
+
+
 def synchronise(
     operations: Sequence[Operation], sizes: dict[Space, int], queue_depth: int
 ) -> tuple[Instruction, ...]:
     """The program with semaphores and a final HALT; `sizes` are the rows of each memory.
 
     Raises `CompileError` if a semaphore could count past its maximum.
+    """
+    grains = [1] * isa.SEMAPHORES
+    while True:
+        waits, signals = _pairs(operations, sizes, grains)
+        full = _overflowing(waits, signals, queue_depth)
+        if full is None:
+            break
+        if grains[full] == GRAINS[-1]:
+            raise CompileError(f"semaphore {full} would count past {isa.SEMAPHORE_MAX}")
+        grains[full] = GRAINS[GRAINS.index(grains[full]) + 1]
+    instructions = [
+        isa.make(item.opcode, wait=wait, signal=signal, **item.values)
+        for item, wait, signal in zip(operations, waits, signals, strict=True)
+    ]
+    return (*instructions, isa.make(Opcode.HALT))
+
+
+def _pairs(
+    operations: Sequence[Operation], sizes: dict[Space, int], grains: Sequence[int]
+) -> tuple[list[int], list[int]]:
+    """The masks that each operation waits for and signals.
+
+    Where the grain of a semaphore is g, an operation waits for the last of the g instructions
+    among which its producer is, or for the last that there is yet: so that those after it, which
+    need the others, need not wait for anything.
     """
     footprints = _Footprints(sizes)
     numbers = [0] * QUEUES
@@ -136,10 +165,13 @@ def synchronise(
         for producer in sorted(
             range(QUEUES), key=lambda q: places[q][needed[q]] if needed[q] >= 0 else -1
         )[::-1]:
+            semaphore = QUEUES * producer + queue
             number = needed[producer]
             if number <= clock[producer]:
                 continue
-            bit = 1 << (QUEUES * producer + queue)
+            last = number | grains[semaphore] - 1
+            number = min(last, numbers[producer] - 1)
+            bit = 1 << semaphore
             waits[place] |= bit
             signals[places[producer][number]] |= bit
             clock = [max(a, b) for a, b in zip(clock, started[producer][number], strict=True)]
@@ -152,12 +184,7 @@ def synchronise(
         for box in item.writes:
             footprints.touch(box, queue, True, numbers[queue])
         numbers[queue] += 1
-    _check_counts(waits, signals, queue_depth)
-    instructions = [
-        isa.make(item.opcode, wait=wait, signal=signal, **item.values)
-        for item, wait, signal in zip(operations, waits, signals, strict=True)
-    ]
-    return (*instructions, isa.make(Opcode.HALT))
+    return waits, signals
 
 
 def _needed(item: Operation, footprints: _Footprints) -> list[int]:
@@ -173,12 +200,13 @@ def _needed(item: Operation, footprints: _Footprints) -> list[int]:
     return needed
 
 
-def _check_counts(waits: Iterable[int], signals: Iterable[int], queue_depth: int) -> None:
-    """However far queues run ahead of program order, no semaphore may overflow."""
+def _overflowing(waits: Iterable[int], signals: Iterable[int], queue_depth: int) -> int | None:
+    """A semaphore that could overflow, however far queues run ahead of program order."""
     counts = [0] * isa.SEMAPHORES
     limit = isa.SEMAPHORE_MAX - queue_depth - 2
     for wait, signal in zip(waits, signals, strict=True):
         for number in range(isa.SEMAPHORES):
             counts[number] += (signal >> number & 1) - (wait >> number & 1)
             if counts[number] > limit:
-                raise CompileError(f"semaphore {number} would count past {isa.SEMAPHORE_MAX}")
+                return number
+    return None

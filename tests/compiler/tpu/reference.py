@@ -46,7 +46,8 @@ def run(network, inputs):
             operand -= network.by_name[layer.operand].zero_point
             y = two_operands(layer, x.astype(np.int64) - zero, operand, result)
         elif isinstance(layer, Pointwise):
-            y = x
+            (top, bottom), (left, right) = layer.padding
+            y = x[:, -top : x.shape[1] + bottom, -left : x.shape[2] + right]
         else:
             y = windows(layer, x, -128, result.shape).max(0).astype(np.int8)
         if layer.epilogue is not None:
