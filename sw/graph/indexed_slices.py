@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from sw.graph.build import apply
-from sw.graph.dtypes import DType, int64, variant
+from sw.graph.dtypes import int64, variant
 from sw.graph.errors import InvalidArgumentError
 from sw.graph.graph import Graph
-from sw.graph.operation import Operation
+from sw.graph.of_values import OfValues
 from sw.graph.shapes import Shape
 from sw.graph.tensor import Operators, Tensor
 
@@ -21,7 +21,7 @@ class IndexedSlicesValue(NamedTuple):
     dense_shape: Any
 
 
-class IndexedSlices(Operators):
+class IndexedSlices(OfValues, Operators):
     """Row `indices[i]` of a tensor of `dense_shape` is the sum of all `values[j]` with that index;
     every other row is zero. `values`: [N, ...], `indices`: integers [N].
 
@@ -34,31 +34,6 @@ class IndexedSlices(Operators):
         self.dense_shape = dense_shape
         self._dense: dict[Graph, Tensor] = {}
         self._parts: list[Tensor] = []
-
-    @property
-    def dtype(self) -> DType:
-        """Element type of the values."""
-        return self.values.dtype
-
-    @property
-    def graph(self) -> Graph:
-        """The graph of the values."""
-        return self.values.op.graph
-
-    @property
-    def op(self) -> Operation:
-        """The operation that makes the values."""
-        return self.values.op
-
-    @property
-    def name(self) -> str:
-        """The name of the values."""
-        return self.values.name
-
-    @property
-    def device(self) -> str:
-        """The device asked for."""
-        return self.values.op.device
 
     @property
     def shape(self) -> Shape:

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sw.graph.build import constant_shape, constant_value, graph_of
-from sw.graph.dtypes import DType, as_dtype, int64
+from sw.graph.dtypes import as_dtype, int64
 from sw.graph.errors import DTypeError, InvalidArgumentError
 from sw.graph.graph import Graph
-from sw.graph.operation import Operation
+from sw.graph.of_values import OfValues
 from sw.graph.ops.basic import placeholder
 from sw.graph.ops.helpers import require_rank
 from sw.graph.shapes import Shape
@@ -30,7 +30,7 @@ class SparseTensorValue(NamedTuple):
         return self.dense_shape
 
 
-class SparseTensor:
+class SparseTensor(OfValues):
     """The tensor of shape `dense_shape` [rank] with `values[i]` at `indices[i]` and zeros (or
     nothing) elsewhere. `indices`: int64 [N, rank], in the order of the rows as most ops need it;
     `values`: [N].
@@ -60,26 +60,6 @@ class SparseTensor:
         if not isinstance(value, tuple) or len(value) != 3:
             raise DTypeError(f"a SparseTensor is needed, not {type(value).__name__}")
         return cls(*value)
-
-    @property
-    def dtype(self) -> DType:
-        """Element type of the values."""
-        return self.values.dtype
-
-    @property
-    def graph(self) -> Graph:
-        """The graph that it belongs to."""
-        return self.values.op.graph
-
-    @property
-    def op(self) -> Operation:
-        """The operation that makes the values."""
-        return self.values.op
-
-    @property
-    def name(self) -> str:
-        """The name of the values."""
-        return self.values.name
 
     @property
     def shape(self) -> Tensor:

@@ -120,3 +120,27 @@ def test_errors_and_deadlines_reach_into_bodies() -> None:
             session.run(y, {x: 1.0}, st.RunOptions(timeout_in_ms=50))
         session.run(queue.enqueue(2.0))
         assert session.run(y, {x: 1.0}) == 3
+
+
+def test_deep_lstm_over_time_with_a_device_per_layer() -> None:
+    """dynamic_rnn, a loop, with each layer on its device: values and gradients as on one."""
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(2, 5, 4)).astype(np.float32)
+    results = []
+    for places in (["/cpu:1", "/cpu:2"], ["/cpu:0", "/cpu:0"]):
+        with st.Graph().as_default(), st.Session(config=THREE) as session:
+            init = st.random_normal_initializer(0, 0.5, seed=3)
+            with st.variable_scope("deep", initializer=init):
+                cells = [
+                    st.nn.rnn_cell.DeviceWrapper(st.nn.rnn_cell.BasicLSTMCell(6), place)
+                    for place in places
+                ]
+                cell = st.nn.rnn_cell.MultiRNNCell(cells)
+                outputs, _ = st.nn.dynamic_rnn(cell, st.constant(x), [5, 3], dtype=st.float32)
+            grads = st.gradients(st.reduce_sum(outputs * outputs), st.trainable_variables())
+            session.run(st.global_variables_initializer())
+            results.append(session.run([outputs, *grads]))
+            assert used(session) == {"cpu:0", *(p[1:] for p in places)}
+    assert len(results[0]) == 1 + 4
+    for over, one in zip(*results, strict=True):
+        np.testing.assert_array_equal(over, one)
