@@ -6,6 +6,7 @@ stands between devices.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 from collections import Counter
@@ -20,9 +21,10 @@ from sw.runtime.compression import compressible, narrow, widen
 from sw.runtime.devices.base import Executable
 from sw.runtime.rendezvous import Rendezvous
 from sw.runtime.step import Step
-from sw.runtime.watch import PartitionTime, Watch
+from sw.runtime.watch import PartitionTime, Watch, watching
 
 _DONE = "done|"
+_NOBODY = contextlib.nullcontext()
 
 
 class _Arrivals(Sequence[Any]):
@@ -81,8 +83,8 @@ class _Part:
         watch, executable = step.watch, self.executable
         inputs = _Arrivals(self, step)
         start = time.perf_counter()
-        with until(watch.deadline):
-            note = watch.note(self.device)
+        note = watch.note(self.device)
+        with until(watch.deadline), watching(watch) if note is not None else _NOBODY:
             if hasattr(executable, "send"):
                 rest = executable.send(inputs, functools.partial(self._send, step), note)
             elif note is not None and hasattr(executable, "trace"):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -42,3 +45,26 @@ class Watch:
                 one(*what)
 
         return both
+
+    def inner(self, deadline: float | None) -> Watch:
+        """For a plan within this one: the body of a branch or loop."""
+        return Watch(None, self.stats, deadline, self.find_nan)
+
+
+_LOCAL = threading.local()
+
+
+@contextlib.contextmanager
+def watching(watch: Watch) -> Iterator[None]:
+    """Within the block `watch` is this thread's, for bodies that run in it."""
+    before, _LOCAL.watch = current(), watch
+    try:
+        yield
+    finally:
+        _LOCAL.watch = before
+
+
+def current() -> Watch | None:
+    """This thread's watch."""
+    found: Watch | None = getattr(_LOCAL, "watch", None)
+    return found

@@ -72,6 +72,22 @@ def test_the_first_nan_is_found(device: str) -> None:
         assert np.isfinite(session.run(y, {x: [1, 1]}, find))
 
 
+@pytest.mark.parametrize("device", ["", "/cpu:1"])
+def test_the_first_nan_within_a_loop_is_found(device: str) -> None:
+    """The op of the body that made it, not the loop."""
+    x = st.placeholder(st.float32, [])
+
+    def turn(i: Any, v: Any) -> Any:
+        with st.device(device):
+            return i + 1, st.log(v, name="maker")
+
+    y = st.while_loop(lambda i, v: i < 4, turn, [0, x])[1]
+    with st.Session(config=st.SessionConfig(device_count={"CPU": 2})) as session:
+        assert np.isnan(session.run(y, {x: 2.0}))
+        with pytest.raises(st.errors.InvalidArgumentError, match=r"is NaN.*'while/body/maker'"):
+            session.run(y, {x: 2.0}, st.RunOptions(find_nan=True))
+
+
 def stored(folder: Path) -> tuple[str, dict[str, Any]]:
     """A graph in a file, and what the file holds."""
     a = st.constant(1.0, name="a")

@@ -48,6 +48,31 @@ def test_every_op_and_every_transfer() -> None:
     assert by_name["y"].end <= crossing.start <= crossing.end <= loop.start
 
 
+def test_ops_in_bodies_are_traced() -> None:
+    """Each turn's, within the loop's own time; on other devices, with their transfers, too."""
+    x = st.placeholder(st.float32, [])
+
+    def turn(i: Any, v: Any) -> Any:
+        with st.device("/cpu:1"):
+            v = st.exp(v, name="far")
+        return i + 1, st.cond(v > 0.0, lambda: st.sin(v, name="near"), lambda: v)
+
+    y = st.while_loop(lambda i, v: i < 3, turn, [0, x], name="loop")[1]
+    metadata = st.RunMetadata()
+    with st.Session(config=st.SessionConfig(device_count={"CPU": 2})) as session:
+        plain = session.run(y, {x: 0.5})
+        assert session.run(y, {x: 0.5}, FULL, metadata) == plain
+    stats = metadata.step_stats
+    (loop,) = (node for node in stats.nodes if node.type == "while")
+    inner = {kind: [n for n in stats.nodes if n.type == kind] for kind in ("exp", "cond", "sin")}
+    assert {kind: len(nodes) for kind, nodes in inner.items()} == {"exp": 3, "cond": 3, "sin": 3}
+    for nodes in inner.values():
+        assert all(loop.start <= n.start <= n.end <= loop.end for n in nodes)
+    assert {n.device[-5:] for n in inner["exp"]} == {"cpu:1"}
+    assert {n.device[-5:] for n in inner["sin"]} == {"cpu:0"}
+    assert len(stats.transfers) == 3  # back in every turn; what a body is given is a feed
+
+
 def test_timeline(tmp_path: Path) -> None:
     """Both formats hold the same slices, on a track per device, one after the other."""
     stats = traced().step_stats
@@ -56,7 +81,8 @@ def test_timeline(tmp_path: Path) -> None:
     events = json.loads((tmp_path / "step.json").read_text())["traceEvents"]
     bars = [e for e in events if e["ph"] == "X"]
     tracks = {e["args"]["name"] for e in events if e["ph"] == "M"}
-    assert tracks == {*stats.devices, "transfers"}
+    cpu = next(name for name in stats.devices if "cpu" in name)
+    assert tracks == {*stats.devices, "transfers", f"{cpu} (2)"}, "the loop's ops beside the loop"
     assert len(bars) == len(stats.nodes) + len(stats.transfers)
     assert min(b["ts"] for b in bars) == 0
     trace = Trace.FromString((tmp_path / "step.pftrace").read_bytes())

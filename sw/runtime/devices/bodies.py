@@ -17,7 +17,9 @@ from sw.graph.operation import Operation
 from sw.graph.state import Container
 from sw.graph.tensor import Tensor
 from sw.runtime.executor import Executor
-from sw.runtime.watch import Watch
+from sw.runtime.watch import Watch, current
+
+_PLAIN = Watch()
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,9 @@ def spread(function: Function, home: Home) -> Callable[..., tuple[Any, ...]] | N
     executor = Executor(plan, executables)
 
     def run(*values: Any) -> tuple[Any, ...]:
-        end = deadline.current()
-        return tuple(executor.run(values, None if end is None else Watch(deadline=end)))
+        outer, end = current() or _PLAIN, deadline.current()
+        watched = outer is not _PLAIN or end is not None
+        return tuple(executor.run(values, outer.inner(end) if watched else None))
 
     return run
 

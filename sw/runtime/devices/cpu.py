@@ -80,7 +80,7 @@ class CpuExecutable:
         self, inputs: Sequence[Any], send: Send, note: Note | None
     ) -> Sequence[tuple[int, Any]]:
         """`run`, but each output goes to `send(place, value)` as soon as it is there, or is among
-        those returned, and `note` is told of every op. Branches and loops count as one op each."""
+        those returned, and `note` is told of every op."""
         given = (*((note,) if note is not None else ()), inputs, send)
         parameters = ("_note", "_in", "_send")[-len(given) :]
         if parameters not in self._functions:

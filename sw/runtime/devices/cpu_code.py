@@ -20,29 +20,42 @@ from sw.graph.operation import Operation
 from sw.graph.state import OpState
 from sw.graph.tensor import Tensor
 from sw.runtime.devices.bodies import Home, spread
+from sw.runtime.watch import current
 
 Lines = dict[tuple[str, int], Operation]
 Run = Callable[..., tuple[Any, ...]]
 
 
-def compile_function(function: Function, home: Home, lines: Lines) -> Run:
+def compile_function(function: Function, home: Home, lines: Lines, traced: bool) -> Run:
     """The body of a branch or a loop as a Python function of `function.arguments`; its attribute
-    `results` says how many of the values it returns are results, the others are saved ones."""
-    run = spread(function, home) or _compile_here(function, home, lines)
+    `results` says how many of the values it returns are results, the others are saved ones.
+    `traced`: the thread's watch is told of every op."""
+    run = spread(function, home) or _compile_here(function, home, lines, traced)
     vars(run)["results"] = len(function.results)
     return run
 
 
-def _compile_here(function: Function, home: Home, lines: Lines) -> Run:
+def _compile_here(function: Function, home: Home, lines: Lines, traced: bool) -> Run:
     unit = Unit(function, (), (*function.results, *function.saved))
     for _, transform in PASSES:
         unit = transform(unit)
-    writer = Writer(home, lines, f"<systolica {function.name}>")
+    before = ("_note",) if traced else ()
+    writer = Writer(home, lines, f"<systolica {function.name}>", before)
     for argument in function.arguments:
         writer.parameter(argument.op.name)
     for op in unit.graph.get_operations():
         writer.add(op)
-    return writer.finish(unit.fetches)
+    body = writer.finish(unit.fetches)
+
+    def noted(*values: Any) -> tuple[Any, ...]:
+        watch = current()
+        return body(watch.note(home.device) if watch is not None else _ignored, *values)
+
+    return noted if traced else body
+
+
+def _ignored(*what: Any) -> None:
+    """A `Note` of nobody."""
 
 
 class Writer:
@@ -117,7 +130,7 @@ class Writer:
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, Function):
-            return compile_function(value, self._home, self._lines)
+            return compile_function(value, self._home, self._lines, self._traced)
         return value
 
     def finish(self, outputs: Sequence[Tensor]) -> Run:
