@@ -24,10 +24,7 @@ from sim.timing.simulator import predict
 from sw.compiler.tpu.network import Network
 
 LATENCY = 30
-SLOW = (
-    "most of a small core's time goes to control, DMA and vector unit, of which Verilator "
-    "evaluates every expression in every cycle, idle or not; the array is a tenth of it"
-)
+SLOW = "`python -m bench simulation_profile` shares the CPU time of a cycle out"
 
 
 @dataclass(frozen=True)

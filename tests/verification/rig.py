@@ -72,6 +72,7 @@ class Rig:
         coverage: bool = False,
         dram_bytes: int = 0,
         watched: bool = True,
+        skip_idle: bool = True,
     ) -> None:
         self.config = config
         self.watched = watched and design is None
@@ -84,6 +85,7 @@ class Rig:
             watchdog=WATCHDOG,
             design=witnessed(config) if self.watched else design,
             coverage=coverage,
+            skip_idle=skip_idle,
         )
         self.model = self.rtl.model
         self.oracle = FunctionalSimulator(config, self.total)
