@@ -112,6 +112,8 @@ REFERENCES: list[tuple[str, Any, Any]] = [
      [True, False]),
     ("unique", lambda: st.unique([7, 3, 7, 7, 1])[0], [7, 3, 1]),
     ("unique index", lambda: st.unique([7, 3, 7, 7, 1])[1], [0, 1, 0, 0, 2]),
+    ("unique with counts", lambda: st.concat(st.unique_with_counts([7, 3, 7, 7, 1]), 0),
+     [7, 3, 1, 0, 1, 0, 0, 2, 3, 1, 1]),
     ("unique counts", lambda: st.unique_with_counts([7, 3, 7, 7, 1])[2], [3, 1, 1]),
     ("setdiff1d", lambda: st.setdiff1d([5, 1, 2, 5, 3], [1, 3])[1], [0, 2, 3]),
     ("invert_permutation", lambda: st.invert_permutation([2, 0, 1]), [1, 2, 0]),

@@ -30,6 +30,8 @@ REASONS: tuple[tuple[str, str, str], ...] = (
      "a function of real numbers takes floats here: cast first"),
     ("dtype", r"(divide|truediv) .*", "wider floats for integers, as NumPy"),
     ("dtype", r"losses\..*", "float64 stays float64; TensorFlow computes every loss in float32"),
+    ("only TensorFlow refuses", r"i?r?fftnd",
+     "TensorFlow has no kernel for the CPU; tests/graph/test_guards.py has NumPy's"),
     ("only TensorFlow refuses", r"total_variation", "arrays are taken as tensors"),
     ("value", r"(mod|floormod|truncatemod|floordiv|pow) .*", "undefined for 0, or overflow"),
     ("value", r".*(float16).*", "half precision is computed in float32 and rounded once"),

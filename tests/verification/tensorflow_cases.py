@@ -23,6 +23,10 @@ K2 = RNG.standard_normal((3, 2, 3, 4)).astype(np.float32)
 K3 = RNG.standard_normal((2, 2, 3, 2, 3)).astype(np.float32)
 Z = (S + 1j * X).astype(np.complex64)
 BOXES = np.asarray([[0.1, 0.2, 0.8, 0.9], [0.0, 0.0, 1.2, 1.0]], np.float32)
+LARGE = RNG.uniform(0, 1, (2, 16, 13, 3)).astype(np.float32)
+BYTES = (LARGE * 255).astype(np.uint8)
+SPREAD = RNG.uniform(0, 0.6, (12, 4)).astype(np.float32) + np.float32([0, 0, 0.4, 0.4])
+WEIGHTS = RNG.uniform(0, 1, 12).astype(np.float32)
 LOGITS = RNG.standard_normal((5, 2, 4)).astype(np.float32)
 PLACES = np.asarray([[0, 1], [1, 0], [1, 2]])
 IDS = np.asarray([0, 0, 2], np.int32)
@@ -199,6 +203,71 @@ ARRAY: dict[str, Case] = {
     "fill": lambda m: m.fill([2, 3], 7),
     "linspace": lambda m: m.linspace(0.0, 1.0, 5),
     "eye": lambda m: m.eye(3),
+    "sort": lambda m: m.sort(S, 0, "DESCENDING"),
+    "argsort": lambda m: m.argsort(I, direction="DESCENDING"),
+    "sort direction": lambda m: m.sort(S, direction="UP"),
+    "searchsorted": lambda m: m.searchsorted(np.sort(S), X, side="right"),
+    "batch_gather": lambda m: m.batch_gather(m.constant(S), [[0, 3], [1, 1], [2, 0]]),
+    "repeat": lambda m: m.repeat(S, [2, 0, 3], 0),
+    "repeat flat": lambda m: m.repeat(S, 2),
+    "repeat bad": lambda m: m.repeat(S, [1, 2], 0),
+    "unravel_index": lambda m: m.unravel_index([5, 11], [3, 4]),
+    "unravel_index outside": lambda m: m.unravel_index([12], [3, 4]),
+    "bincount": lambda m: m.bincount([[1, 3, 1], [0, 6, 1]]),
+    "bincount weights": lambda m: m.bincount([1, 3, 1], [0.5, 2.0, 1.0], minlength=6),
+    "bincount shorter": lambda m: m.bincount([1, 3, 1], maxlength=2),
+    "bincount negative": lambda m: m.bincount([1, -3, 1]),
+    "histogram_fixed_width_bins": lambda m: m.histogram_fixed_width_bins(S, np.float64([-1, 1]), 5),
+    "broadcast_to": lambda m: m.broadcast_to(S, [2, 3, 4]),
+    "broadcast_to bad": lambda m: m.broadcast_to(S, [3, 5]),
+    "broadcast_dynamic_shape": lambda m: m.broadcast_dynamic_shape(
+        m.constant([3, 1, 4]), m.constant([5, 1])
+    ),
+    "ensure_shape": lambda m: m.ensure_shape(S, [None, 4]),
+    "ensure_shape bad": lambda m: m.ensure_shape(S, [4, 4]),
+    "identity_n": lambda m: m.identity_n([m.constant(S), m.constant(X)]),
+    "where_v2": lambda m: m.where_v2([True, False, True, False], S, 0.0),
+    **{
+        f"tensor_scatter {how}": lambda m, how=how: getattr(m, f"tensor_scatter_nd_{how}")(
+            m.constant(S),
+            [[0, 1], [2, 3], [0, 1]] if how != "update" else [[0, 1], [2, 3], [1, 1]],
+            np.float64([1.0, -9.0, 0.5]),
+        )
+        for how in ("add", "sub", "min", "max", "update")
+    },
+    **{
+        f"tensor_scatter {how} gradient": lambda m, how=how: m.gradients(
+            getattr(m, f"tensor_scatter_nd_{how}")(
+                x := m.constant(S), [[0, 1], [2, 3]], y := m.constant(np.float64([1.0, -9.0]))
+            ),
+            [x, y],
+        )
+        for how in ("add", "sub", "min", "max", "update")
+    },
+    "tensor_scatter outside": lambda m: m.tensor_scatter_nd_add(m.constant(S), [[3, 0]], [1.0]),
+    **{
+        f"unsorted {how}": lambda m, how=how: getattr(m, f"unsorted_segment_{how}")(
+            m.constant(S), [2, -1, 2], 4
+        )
+        for how in ("sum", "mean", "sqrt_n", "prod", "min", "max")
+    },
+    **{
+        f"unsorted {how} gradient": lambda m, how=how: m.gradients(
+            getattr(m, f"unsorted_segment_{how}")(x := m.constant(S), [1, 0, 1], 2), x
+        )
+        for how in ("sum", "mean", "sqrt_n", "prod", "min", "max")
+    },
+    "get_static_value": lambda m: m.constant(m.get_static_value(m.constant(S)) * 2),
+    "switch_case": lambda m: [
+        m.switch_case(m.constant(i), [lambda: m.constant(1), lambda: m.constant(2)])
+        for i in (0, 1, 5, -1)
+    ],
+    "vectorized_map": lambda m: m.vectorized_map(lambda r: m.reduce_sum(r) * r, m.constant(S)),
+    "assert_near": lambda m: _after(m, m.assert_near(m.constant(S), S + 0.1)),
+    "assert_near fine": lambda m: _after(m, m.assert_near(m.constant(S), S + 1e-16)),
+    "assert_none_equal": lambda m: _after(m, m.assert_none_equal(m.constant(S), S)),
+    "assert_rank_in": lambda m: _after(m, m.assert_rank_in(m.constant(S), [0, 1])),
+    "assert_rank_in fine": lambda m: _after(m, m.assert_rank_in(m.constant(S), [0, 2])),
     "meshgrid": lambda m: m.meshgrid([1, 2, 3], [4, 5]),
 }
 MATHS: dict[str, Case] = {
@@ -232,6 +301,20 @@ MATHS: dict[str, Case] = {
     "confusion_matrix": lambda m: m.confusion_matrix([0, 1, 1], [0, 1, 0]),
     "clip_by_value": lambda m: m.clip_by_value(S, -0.5, 0.5),
     "clip_by_norm": lambda m: m.clip_by_norm(S, 1.0),
+    "div_no_nan": lambda m: m.div_no_nan(S, np.float64([1.0, 0.0, 2.0, 0.0])),
+    "div_no_nan gradient": lambda m: m.gradients(
+        m.div_no_nan(x := m.constant(S), y := m.constant(np.float64([1.0, 0.0, 2.0, 0.0]))),
+        [x, y]),
+    "log_sigmoid": lambda m: m.log_sigmoid(m.constant(S)),
+    "matrix_square_root": lambda m: m.matrix_square_root(P),
+    "matrix_square_root gradient": lambda m: m.gradients(
+        m.matrix_square_root(x := m.constant(P)) * M, x),
+    "hessians": lambda m: m.hessians(m.reduce_sum(m.matmul(x := m.constant(S[:2, :2]), x) ** 2), x),
+    "custom_gradient": lambda m: m.gradients(m.custom_gradient(
+        lambda v: (v * 2.0, lambda g: g * 5.0))(x := m.constant(S)), x),
+    "fftnd": lambda m: m.fftnd(m.constant(Z), [3, 4], [0, 1]),
+    "rfftnd": lambda m: m.rfftnd(m.constant(S), [3, 4], [0, 1]),
+    "irfftnd": lambda m: m.irfftnd(m.constant(Z), [3, 6], [0, 1]),
     "global_norm": lambda m: m.global_norm([m.constant(S), m.constant(X)]),
 }  # fmt: skip
 NETWORKS: dict[str, Case] = {
@@ -254,6 +337,77 @@ NETWORKS: dict[str, Case] = {
                                             rates=[1, 1, 1, 1], padding="SAME"),
     "erosion2d": lambda m: m.nn.erosion2d(IMAGE, K2[..., 0], strides=[1, 1, 1, 1],
                                           rates=[1, 1, 1, 1], padding="VALID"),
+    **{f"{name} {rank}": lambda m, name=name, x=x: getattr(m.nn, name)(x, 2, 2, "SAME")
+       for rank, x in (("1d", IMAGE[0]), ("2d", IMAGE), ("3d", VOLUME))
+       for name in ((f"max_pool{rank}", f"avg_pool{rank}") if rank != "3d" else ())},
+    **{f"{name} {x.ndim}": lambda m, name=name, x=x: getattr(m.nn, name)(x, 2, 2, "VALID")
+       for x in (IMAGE[0], IMAGE, VOLUME) for name in ("max_pool_v2", "avg_pool_v2")},
+    "conv1d_transpose": lambda m: m.nn.conv1d_transpose(
+        IMAGE[0], K2[0].swapaxes(1, 2), [6, 16, 4], 2),
+    "conv_transpose": lambda m: m.nn.conv_transpose(
+        np.ones((2, 3, 4, 4), np.float32), K2, [2, 6, 8, 3], 2),
+    "convolution 3d": lambda m: m.nn.convolution(VOLUME, K3, padding="SAME"),
+    "depthwise input": lambda m: m.nn.depthwise_conv2d_backprop_input(
+        IMAGE.shape, K2, np.ones((2, 6, 8, 12), np.float32), [1, 1, 1, 1], "SAME"),
+    "depthwise filter": lambda m: m.nn.depthwise_conv2d_backprop_filter(
+        IMAGE, K2.shape, np.ones((2, 6, 8, 12), np.float32), [1, 1, 1, 1], "SAME"),
+    "fused_batch_norm": lambda m: m.nn.fused_batch_norm(
+        IMAGE, np.float32([1, 2, 3]), np.float32([0, 1, 2])),
+    "fused_batch_norm inference": lambda m: m.nn.fused_batch_norm(
+        IMAGE, np.float32([1, 2, 3]), np.float32([0, 1, 2]), np.float32([1, 0, 1]),
+        np.float32([1, 2, 1]), is_training=False)[0],
+    "with_space_to_batch": lambda m: m.nn.with_space_to_batch(
+        m.constant(IMAGE), [2, 3], "SAME",
+        lambda x, axes, pad: m.nn.conv2d(x, K2, [1, 1, 1, 1], pad), K2.shape[:2]),
+    "swish": lambda m: m.nn.swish(m.constant(S)),
+    "silu": lambda m: m.nn.silu(m.constant(S), 1.5),
+    "collapse_repeated": lambda m: m.nn.collapse_repeated([[1, 1, 2, 2, 1], [0, 0, 3, 3, 3]],
+                                                          [5, 3]),
+    "ctc_unique_labels": lambda m: m.nn.ctc_unique_labels(m.constant([[1, 1, 2], [4, 5, 4]])),
+    "ctc_loss_v2": lambda m: m.nn.ctc_loss_v2(
+        np.int32([[1, 1], [2, 0]]), LOGITS, [2, 1], [5, 3], blank_index=0),
+    "compute_average_loss": lambda m: m.nn.compute_average_loss(S[:, 0], np.float64([1, 0, 2]), 8),
+    "safe_embedding_lookup_sparse": lambda m: m.nn.safe_embedding_lookup_sparse(
+        S, m.SparseTensor(PLACES, np.int64([2, -1, 1]), [3, 3])),
+    "extract_volume_patches": lambda m: m.extract_volume_patches(
+        VOLUME, [1, 2, 2, 1, 1], [1, 2, 1, 3, 1], "SAME"),
+    **{f"decay {n}": lambda m, n=n: getattr(m.train, n)(0.2, m.constant(4), 10)
+       for n in ("linear_cosine_decay", "cosine_decay", "cosine_decay_restarts")},
+    "decay piecewise": lambda m: m.train.piecewise_constant_decay(
+        m.constant(4), [3, 7], [1.0, 0.5, 0.1]),
+    **{f"fake_quant {bits}": lambda m, bits=bits: m.fake_quant_with_min_max_vars_per_channel(
+        6 * IMAGE - 3, np.float32([-2, -3, 0]), np.float32([2, 1, 3]), bits) for bits in (4, 8)},
+    "fake_quant narrow": lambda m: m.fake_quant_with_min_max_args(
+        6 * IMAGE - 3, -1.7, 2.2, narrow_range=True),
+    "fake_quant gradient": lambda m: m.gradients(m.fake_quant_with_min_max_vars(
+        x := m.constant(6 * IMAGE - 3), a := m.constant(-1.7), b := m.constant(2.2)), [x, a, b]),
+    "psnr": lambda m: m.image.psnr(IMAGE, IMAGE[::-1], 1.0),
+    "ssim": lambda m: m.image.ssim(LARGE, LARGE[::-1], 1.0),
+    "ssim bytes": lambda m: m.image.ssim(BYTES, BYTES[::-1], 255),
+    "ssim too small": lambda m: m.image.ssim(IMAGE, IMAGE, 1.0),
+    "ssim_multiscale": lambda m: m.image.ssim_multiscale(
+        LARGE, LARGE * 0.9, 1.0, (0.5, 0.5), filter_size=5),
+    "sobel_edges": lambda m: m.image.sobel_edges(m.constant(IMAGE)),
+    "sobel_edges gradient": lambda m: m.gradients(
+        m.image.sobel_edges(x := m.constant(IMAGE)) * np.float32([1, 2]), x),
+    "image_gradients": lambda m: m.image.image_gradients(m.constant(IMAGE)),
+    **{f"image.{n}": lambda m, n=n: getattr(m.image, n)(IMAGE)
+       for n in ("rgb_to_yiq", "yiq_to_rgb", "rgb_to_yuv", "yuv_to_rgb", "transpose")},
+    "extract_patches": lambda m: m.image.extract_patches(
+        IMAGE, [1, 2, 3, 1], [1, 2, 1, 1], [1, 1, 2, 1], "VALID"),
+    "resize_image_with_pad": lambda m: m.image.resize_image_with_pad(IMAGE, 12, 10),
+    "resize kept": lambda m: m.image.resize(IMAGE, [12, 10], preserve_aspect_ratio=True),
+    "resize_with_crop_or_pad": lambda m: m.image.resize_with_crop_or_pad(IMAGE, 4, 11),
+    "non_max_suppression scores": lambda m: m.image.non_max_suppression_with_scores(
+        SPREAD, WEIGHTS, 10, 0.5, 0.1),
+    "non_max_suppression soft": lambda m: m.image.non_max_suppression_with_scores(
+        SPREAD, WEIGHTS, 10, 1.0, 0.1, 0.4),
+    "non_max_suppression padded": lambda m: m.image.non_max_suppression_padded(
+        SPREAD, WEIGHTS, 12, 0.4, 0.3, True),
+    "non_max_suppression overlaps": lambda m: m.image.non_max_suppression_overlaps(
+        np.minimum(1, 4 * np.outer(WEIGHTS, WEIGHTS)), WEIGHTS, 5, 0.6),
+    "combined_non_max_suppression": lambda m: list(m.image.combined_non_max_suppression(
+        SPREAD[None, :, None], np.stack([WEIGHTS, WEIGHTS[::-1]], -1)[None], 4, 6, 0.5, 0.2)),
     "lrn": lambda m: m.nn.local_response_normalization(IMAGE, 1, 1.0, 0.5, 0.75),
     "moments": lambda m: m.nn.moments(m.constant(S), [0]),
     "weighted_moments": lambda m: m.nn.weighted_moments(m.constant(S), [0], X),
@@ -322,8 +476,17 @@ SPARSE: dict[str, Case] = {
     "fill_empty_rows": lambda m: m.sparse_fill_empty_rows(_sparse(m), np.float64(9))[0].values,
     "unordered": lambda m: m.sparse_to_dense([[1], [0]], [2], [1.0, 2.0]),
     "outside": lambda m: m.sparse_to_dense([[5]], [2], [1.0]),
+    "reduce_max": lambda m: m.sparse_reduce_max(_sparse(m), 1),
+    "reduce_max_sparse": lambda m: m.sparse_reduce_max_sparse(_sparse(m), 0).values,
+    "slice": lambda m: m.sparse_slice(_sparse(m), [0, 1], [2, 2]).indices,
     "merge": lambda m: m.sparse_to_indicator(m.SparseTensor(PLACES, [2, 0, 1], [2, 3]), 4),
 }
+
+
+def _after(m: Any, check: Any) -> Any:
+    """A value that is computed after `check`; TensorFlow gives None for one that it has done."""
+    with m.control_dependencies([] if check is None else [check]):
+        return m.identity(m.constant(S))
 
 
 def _sparse(m: Any) -> Any:

@@ -19,7 +19,7 @@ from sw.graph.tensor import Tensor
 
 
 def _unique(xp: Any, labels: Any) -> Any:
-    found, index = np.zeros_like(labels), np.zeros(labels.shape, np.int32)
+    found, index = np.zeros(labels.shape, np.int64), np.zeros(labels.shape, np.int32)
     for row, out, at in zip(labels, found, index, strict=True):
         values, first, inverse = np.unique(row, return_index=True, return_inverse=True)
         order = np.argsort(first)  # in the order of first appearance
@@ -30,7 +30,7 @@ def _unique(xp: Any, labels: Any) -> Any:
 
 def _unique_type(inputs: tuple[Tensor, ...]) -> list[TensorType]:
     require_rank(inputs[0], 2, "the labels [batch, length]")
-    return [TensorType(inputs[0].dtype, inputs[0].shape), TensorType(int32, inputs[0].shape)]
+    return [TensorType(int64, inputs[0].shape), TensorType(int32, inputs[0].shape)]
 
 
 register_op(
@@ -45,8 +45,8 @@ register_op(
 
 
 def ctc_unique_labels(labels: Any, name: str | None = None) -> tuple[Tensor, Tensor]:
-    """(each row's different labels in order of appearance, zeros after them; for each of `labels`
-    [batch, length] its place among these), both [batch, length]."""
+    """(int64: each row's different labels in order of appearance, zeros after them; int32: for each
+    of `labels` [batch, length] its place among these), both [batch, length]."""
     first, second = apply("ctc_unique_labels", labels, name=name)
     return first, second
 
