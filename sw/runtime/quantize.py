@@ -17,6 +17,7 @@ from sw.compiler.prune import prune
 from sw.compiler.qdq import Ranges, insert_qdq
 from sw.compiler.regions import regions
 from sw.compiler.unit import Unit, rebuild
+from sw.compiler.unroll import unroll
 from sw.graph.device import parse
 from sw.graph.errors import InvalidArgumentError
 from sw.graph.graph import Graph
@@ -67,7 +68,7 @@ def quantize(
     if run_in is None:
         raise InvalidArgumentError("quantize needs a session that holds the variables")
     home = run_in.graph
-    frozen = absorb(frozen_unit(fetches, run_in))
+    frozen = absorb(unroll(frozen_unit(fetches, run_in)))
     feeds = list(named_feeds(home, calibration))
     if not feeds:
         raise InvalidArgumentError(NO_DATA)

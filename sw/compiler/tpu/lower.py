@@ -379,12 +379,17 @@ class _Lowering:
         if rows is None or source.tensor in self.held:
             return self.held.get(source.tensor)
         whole = replace(source, tensor=op.inputs[0])
-        sizes = whole.tensor.shape.sizes()
-        stage, item = self._activation(whole, sizes, exact=False)
-        if item.shape != (sizes[0], 1, *sizes[1:]):
-            return None
+        images, height, channels = whole.tensor.shape.sizes()
+        if self._held(whole) is None and op.outputs[0].shape.rank == 2:
+            # one image with a row for each matrix, so that one VECTOR takes from all of them
+            stage = self._value(whole.tensor) + 1
+            item = self._input(whole, stage, (1, images, height, channels))
+        else:
+            stage, item = self._activation(whole, (images, height, channels), exact=False)
+            if item.shape != (images, 1, height, channels):
+                return None
         given = source.scale, source.zero_point
-        crop = ((0, 0), (-rows[0], rows[1] - sizes[1]))
+        crop = ((0, 0), (-rows[0], rows[1] - height))
         layer = Pointwise(op.name, item.name, source.tensor.name, Epilogue(given), padding=crop)
         activation = self.programs[stage].add(layer, op, *given)
         self.held[source.tensor] = _Held(stage, activation)

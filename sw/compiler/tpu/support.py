@@ -88,18 +88,15 @@ def swaps_last(op: Operation) -> bool:
 
 
 def rows_taken(op: Operation) -> tuple[int, int] | None:
-    """First and last (exclusive) row that a slice takes of matrices [N, rows, channels], all of
-    known shape; None if it is another slice."""
-    if op.type != "strided_slice" or not op.inputs[0].shape.known:
+    """First and last (exclusive) row that a slice takes of matrices [N, rows, channels]; None if
+    it is another slice."""
+    sizes = op.inputs[0].shape.dims if op.type == "strided_slice" else None
+    if sizes is None or len(sizes) != 3 or sizes[1] is None:
         return None
     spec = [item for item in op.attrs["spec"] if item != "..."]
-    sizes = op.inputs[0].shape.sizes()
-    if len(sizes) != 3 or not 2 <= len(spec) <= 3 or "..." in op.attrs["spec"][:2]:
+    if not 2 <= len(spec) <= 3 or "..." in op.attrs["spec"][:2]:
         return None
-    whole = all(
-        isinstance(item, tuple) and range(*slice(*item).indices(size)) == range(size)
-        for item, size in zip(spec[::2], sizes[::2], strict=False)
-    )
+    whole = all(item == (None, None, None) for item in spec[::2])
     rows = range(sizes[1])
     if isinstance(spec[1], int):
         rows = rows[spec[1] :][:1]
