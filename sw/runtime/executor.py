@@ -170,12 +170,10 @@ class Executor:
         self._direct = self._single()
 
     def _single(self) -> tuple[list[int], list[int]] | None:
-        """With one partition that never waits and no fetch of a feed: which feed is which input,
-        which output is which fetch."""
+        """With one partition and no fetch of a feed: which feed is which input, which output is
+        which fetch."""
         parts, plan = self.plan.partitions, self.plan
-        if len(parts) != 1 or parts[0].waits:
-            return None
-        if any(k not in parts[0].outputs for k in plan.fetches):
+        if len(parts) != 1 or any(k not in parts[0].outputs for k in plan.fetches):
             return None
         inputs = [plan.feeds.index(k) for k in parts[0].inputs]
         return inputs, [parts[0].outputs.index(k) for k in plan.fetches]

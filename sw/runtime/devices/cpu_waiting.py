@@ -76,6 +76,9 @@ class WaitingExecutable:
         return explained(error, self._op)
 
     def run(self, inputs: Sequence[Any]) -> Sequence[Any]:
-        """`begin`, waiting in this thread."""
-        outputs: Sequence[Any] = wait(lambda done: self.begin(inputs, done, None))
+        """`begin`, waiting in this thread: for a step that has nothing else to do."""
+        try:
+            outputs: Sequence[Any] = wait(lambda done: self.begin(inputs, done, None))
+        except Exception as error:
+            raise self.explain(error) from error
         return outputs
