@@ -152,7 +152,8 @@ class _Finder:
             return False
         if vector_reason(op) is not None:
             return False
-        if not all(self._int8(tensor) for tensor in op.inputs):
+        others = [tensor for tensor in op.inputs if not self._int8(tensor)]
+        if len(others) == len(op.inputs) or not all(map(_is_given, others)):
             return False
         if all(tensor in self.source for tensor in op.inputs) or op.type == "mul":
             sources = {self.source.get(tensor, tensor) for tensor in op.inputs}
@@ -228,6 +229,15 @@ def _quantisable(op: Operation) -> bool:
     weights = constant_value(op.inputs[1])
     constant_input = constant_value(data_inputs(op)[0]) is not None
     return weights is not None and not constant_input and not op.attrs.get("transpose_a")
+
+
+def _is_given(tensor: Tensor) -> bool:
+    """Whether a tensor is fed, or cut out of one that is, or of a constant: beside an int8 tensor
+    it is quantised, too."""
+    source = tensor.op
+    if source.type == "strided_slice":
+        return source.inputs[0].op.type in ("placeholder", "const")
+    return source.type == "placeholder"
 
 
 def _is_bias(op: Operation, linear: Operation) -> bool:

@@ -380,17 +380,20 @@ class _Lowering:
             return self.held.get(source.tensor)
         whole = replace(source, tensor=op.inputs[0])
         images, height, channels = whole.tensor.shape.sizes()
-        if self._held(whole) is None and op.outputs[0].shape.rank == 2:
-            # one image with a row for each matrix, so that one VECTOR takes from all of them
-            stage = self._value(whole.tensor) + 1
-            item = self._input(whole, stage, (1, images, height, channels))
+        steps, crop = (1, 1), ((0, 0), (-rows[0], rows[1] - height))
+        single = op.outputs[0].shape.rank == 2 and height <= MOST_STEP
+        if single and self._held(whole) is None:
+            # all matrices in one line, so that one VECTOR takes a row of each of them
+            stage, steps = self._value(whole.tensor) + 1, (1, height)
+            item = self._input(whole, stage, (1, 1, images * height, channels))
         else:
             stage, item = self._activation(whole, (images, height, channels), exact=False)
             if item.shape != (images, 1, height, channels):
                 return None
         given = source.scale, source.zero_point
-        crop = ((0, 0), (-rows[0], rows[1] - height))
-        layer = Pointwise(op.name, item.name, source.tensor.name, Epilogue(given), padding=crop)
+        layer = Pointwise(
+            op.name, item.name, source.tensor.name, Epilogue(given), strides=steps, padding=crop
+        )
         activation = self.programs[stage].add(layer, op, *given)
         self.held[source.tensor] = _Held(stage, activation)
         return self.held[source.tensor]
