@@ -256,15 +256,11 @@ from sw.graph.ops.complex_numbers import (
     fft,
     fft2d,
     fft3d,
-    fftnd,
     ifft,
     ifft2d,
     ifft3d,
-    ifftnd,
     imag,
-    irfftnd,
     real,
-    rfftnd,
 )
 from sw.graph.ops.confusion import confusion_matrix
 from sw.graph.ops.counting import (
@@ -530,6 +526,7 @@ from sw.graph.ops.tensor_scatter import (
     tensor_scatter_nd_sub,
     tensor_scatter_nd_update,
 )
+from sw.graph.ops.transforms import fftnd, ifftnd, irfftnd, rfftnd
 from sw.graph.ops.variables import (
     Variable,
     assign,

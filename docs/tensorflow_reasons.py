@@ -77,8 +77,16 @@ REASONS: tuple[tuple[str, str], ...] = (
     (r".*\.(\w*VERSION\w*|CXX11_ABI_FLAG|MONOLITHIC_BUILD)", BUILD),
     (r".*\.(summarize_\w+|optimize_loss)", DONE + ": `st.summary` and `st.train`"),
     (r".*\.(sdca_\w+)", TREES),
-    (r".*\.(approx_\w+|check_pinned|random_index_shuffle|conv|conv2d_\w+_v2)", RAW),
-    (r".*\.(nondifferentiable_batch_function|generate_bounding_box_proposals)", RAW),
+    (r".*\.(check_pinned)", EAGER),
+    (
+        r".*\.(nondifferentiable_batch_function)",
+        CLUSTER + ": batches of requests are its serving's",
+    ),
+    (r".*\.(approx_\w+|random_index_shuffle|conv|conv2d_\w+_v2)", RAW),
+    (
+        r".*\.(generate_bounding_box_proposals)",
+        "a stage of one detector, made of `st.image.non_max_suppression` and arithmetic",
+    ),
     (r".*\.(decode_jxl)", "Pillow, which reads images here, knows no JPEG XL"),
 )
 

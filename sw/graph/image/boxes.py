@@ -1,5 +1,5 @@
-"""Boxes in images: cropping, drawing, suppressing and drawing at random. A box is [y1, x1, y2, x2],
-each from 0 to 1 over the image's height or width."""
+"""Boxes in images: cropping, drawing, and drawing at random. A box is [y1, x1, y2, x2], each from 0
+to 1 over the image's height or width."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from sw.graph.ops.creation import sizes_vector
 from sw.graph.ops.rearranging import batch_to_space_nd, space_to_batch_nd
 from sw.graph.ops.shaping import static_ints
 from sw.graph.ops.volumes import conv3d, conv3d_transpose
-from sw.graph.ops.windows import spatial_padding, spatial_pair
+from sw.graph.ops.windows import line_size, spatial_padding, spatial_pair
 from sw.graph.tensor import Tensor
 
 
@@ -183,13 +183,6 @@ def conv2d_backprop_filter(
     return out
 
 
-def _single(value: Any, what: str) -> int:
-    items = [int(v) for v in np.atleast_1d(value)]
-    if len(items) not in (1, 3):
-        raise InvalidArgumentError(f"{what} {value!r} should be n or [1, n, 1]")
-    return items[len(items) // 2]
-
-
 def conv1d_transpose(
     input: Any,
     filters: Any,
@@ -212,7 +205,7 @@ def conv1d_transpose(
         kernel = apply("expand_dims", filters, axis=0)
         known = constant_value(sizes)
         shape = whole if known is None else [int(known[0]), 1, *(int(v) for v in known[1:])]
-        out = conv2d_transpose(image, kernel, shape, [1, _single(strides, "strides")], padding)
+        out = conv2d_transpose(image, kernel, shape, [1, line_size(strides, "strides")], padding)
         flat: Tensor = apply("squeeze", out, axis=(1,))
         return flat
 

@@ -11,6 +11,7 @@ from sw.graph.build import apply, graph_of
 from sw.graph.errors import InvalidArgumentError, ShapeError
 from sw.graph.ops.pool import avg_pool, max_pool
 from sw.graph.ops.volumes import avg_pool3d, max_pool3d
+from sw.graph.ops.windows import line_size
 from sw.graph.tensor import Tensor
 
 
@@ -88,19 +89,12 @@ def _one(kind: str, title: str) -> Any:
     ) -> Tensor:
         if data_format not in ("NWC", "NHWC"):
             raise InvalidArgumentError(f"data_format {data_format!r}: only NWC is supported")
-        size, step = (_single(v, w) for v, w in ((ksize, "ksize"), (strides, "strides")))
+        size, step = (line_size(v, w) for v, w in ((ksize, "ksize"), (strides, "strides")))
         return pool(input, [size], kind, padding, strides=[step], name=name or title)
 
     function.__name__ = function.__qualname__ = title
     function.__doc__ = f"`{title[:8]}` of [N, W, C]; `ksize` and `strides` are n or [1, n, 1]."
     return function
-
-
-def _single(value: Any, what: str) -> int:
-    items = [int(v) for v in np.atleast_1d(value)]
-    if len(items) not in (1, 3) or len(items) == 3 and (items[0], items[2]) != (1, 1):
-        raise InvalidArgumentError(f"{what} {value!r} should be n or [1, n, 1]")
-    return items[len(items) // 2]
 
 
 max_pool1d, avg_pool1d = _one("MAX", "max_pool1d"), _one("AVG", "avg_pool1d")

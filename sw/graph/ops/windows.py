@@ -63,6 +63,14 @@ def spatial_pair(value: Any, what: str) -> Pair:
     return (items[0], items[1])
 
 
+def line_size(value: Any, what: str) -> int:
+    """`n` or `[1, n, 1]` as an int."""
+    items = [int(v) for v in np.atleast_1d(value)]
+    if len(items) not in (1, 3) or len(items) == 3 and (items[0], items[2]) != (1, 1):
+        raise InvalidArgumentError(f"{what} {value!r} should be n or [1, n, 1]")
+    return items[len(items) // 2]
+
+
 def spatial_padding(value: Any) -> Padding:
     """ "SAME", "VALID", or explicit ((top, bottom), (left, right)), with or without batch and
     channel pairs."""
