@@ -16,6 +16,7 @@ from sw.compiler.freeze import freeze
 from sw.compiler.prune import prune
 from sw.compiler.qdq import Ranges, insert_qdq
 from sw.compiler.regions import regions
+from sw.compiler.regroup import regroup, unshuffle
 from sw.compiler.unit import Unit, rebuild
 from sw.compiler.unroll import unroll
 from sw.graph.device import parse
@@ -56,7 +57,8 @@ def quantize(
     out of the biases.
 
     The quantised ops are put on `device`. The new graph is fed and fetched by the old names,
-    except for what lies within a batch normalisation, which becomes part of the weights, and
+    except for what lies within a batch normalisation or a channel shuffle, which become part of
+    the weights, within a grouped convolution, which becomes one with zeros between its groups, and
     between equalised layers, where values are scaled.
 
     Raises `InvalidArgumentError` without calibration data, for an unknown method and for values
@@ -68,7 +70,7 @@ def quantize(
     if run_in is None:
         raise InvalidArgumentError("quantize needs a session that holds the variables")
     home = run_in.graph
-    frozen = absorb(unroll(frozen_unit(fetches, run_in)))
+    frozen = unshuffle(absorb(regroup(unroll(frozen_unit(fetches, run_in)))))
     feeds = list(named_feeds(home, calibration))
     if not feeds:
         raise InvalidArgumentError(NO_DATA)

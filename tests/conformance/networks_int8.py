@@ -174,6 +174,13 @@ def quantised(name: str, seed: int) -> tuple[st.Graph, str, str, NDArray[np.floa
     return made, image.name, logits.name, images[0]
 
 
+def on_cpu(graph: st.Graph) -> dict[str, str]:
+    """What the CPU does of a quantised graph, by name, with the reasons."""
+    kinds = {op.name: op for op in graph.get_operations() if not op.device and op.inputs}
+    found = {name: f"{op.type}: the TPU has no {op.type}" for name, op in kinds.items()}
+    return found | {item.name: f"{item.op}: {item.reason}" for item in not_quantised(graph)}
+
+
 def _steps(session: st.Session) -> list[NetworkStep]:
     """The programs of a session's last run."""
     executables = [
@@ -249,7 +256,7 @@ def measure(name: str, seed: int = 1, timing: bool = True) -> Figures:
         len(steps),
         sum(len(step.inputs) + len(step.results) for step in steps),
         len(layers),
-        {item.name: f"{item.op}: {item.reason}" for item in not_quantised(graph)},
+        on_cpu(graph),
         first - functional,
         functional,
         seconds,

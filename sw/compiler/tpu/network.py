@@ -276,11 +276,16 @@ class Network:
         return rows, columns
 
     def macs_of(self, layer: Layer) -> int:
-        """Useful multiply-accumulates: output positions x kernel x cin x cout."""
+        """Useful multiply-accumulates: output positions x kernel x cin x cout; of convolutions in
+        which half the pairs of channels or more do not meet (groups) those that do."""
         if not isinstance(layer, STREAMED):
             return 0
+        pairs = layer.depth * layer.channels
+        if isinstance(layer, Convolution):
+            met = int(layer.weights.any(axis=(0, 1)).sum())
+            pairs = met if 2 * met <= pairs else pairs
         kernel = layer.kernel[0] * layer.kernel[1]
-        return self.by_name[layer.output].positions * kernel * layer.depth * layer.channels
+        return self.by_name[layer.output].positions * kernel * pairs
 
     def macs(self) -> int:
         """Those of all layers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,12 @@ def _window(op: Operation, kernel: Any, image: Tensor) -> dict[str, Any]:
     return {**found, "pads": [pair[end] for end in (0, 1) for pair in pairs]}
 
 
-def _kernel(w: Writer, tensor: Tensor, depthwise: bool) -> str:
+def _kernel(w: Writer, tensor: Tensor, depthwise: bool, groups: int = 1) -> str:
     """A filter HWIO as the standard's OIHW; [h, w, C, M] as [C*M, 1, h, w]."""
     op = tensor.op
     value = constant_value(tensor)
     if value is not None:
-        return w.initializer(_turned(value, depthwise), op.name)
+        return w.initializer(_turned(_grouped(value, groups), depthwise), op.name)
     if op.type == "dequantize_linear" and constant_value(op.inputs[0]) is not None:
         codes = constant_value(op.inputs[0])
         assert codes is not None
@@ -46,7 +47,7 @@ def _kernel(w: Writer, tensor: Tensor, depthwise: bool) -> str:
         scale, zero = _parameters(op, channels, several)
         across = 0 if depthwise else [2, 3, 1, 0][axis]
         given = [
-            w.initializer(_turned(codes, depthwise), op.inputs[0].op.name),
+            w.initializer(_turned(_grouped(codes, groups), depthwise), op.inputs[0].op.name),
             w.initializer(scale, op.inputs[1].op.name),
             w.initializer(zero, op.inputs[2].op.name),
         ]
@@ -61,6 +62,45 @@ def _turned(value: np.ndarray[Any, Any], depthwise: bool) -> np.ndarray[Any, Any
         h, width, c, m = value.shape
         return np.ascontiguousarray(value.transpose(2, 3, 0, 1).reshape(c * m, 1, h, width))
     return np.ascontiguousarray(value.transpose(3, 2, 0, 1))
+
+
+def groups_of(weights: np.ndarray[Any, Any] | None) -> int:
+    """Into how many groups a filter HWIO falls: its weights between them are zero.
+
+    >>> groups_of(np.eye(4)[None, None]), groups_of(np.ones((1, 1, 4, 4)))
+    (4, 1)
+    """
+    if weights is None:
+        return 1
+    used = weights.any(axis=(0, 1))
+    inputs, outputs = used.shape
+    for groups in range(math.gcd(inputs, outputs), 1, -1):
+        if math.gcd(inputs, outputs) % groups:
+            continue
+        blocks = used.reshape(groups, inputs // groups, groups, outputs // groups).any(axis=(1, 3))
+        if np.array_equal(blocks, np.eye(groups, dtype=bool)):
+            return groups
+    return 1
+
+
+def _grouped(weights: np.ndarray[Any, Any], groups: int) -> np.ndarray[Any, Any]:
+    """A filter HWIO without the zeros between its groups."""
+    if groups == 1:
+        return weights
+    height, width, inputs, outputs = weights.shape
+    blocks = weights.reshape(height, width, groups, inputs // groups, groups, outputs // groups)
+    every = np.arange(groups)
+    kept = blocks[:, :, every, :, every, :]  # [group, height, width, in, out]
+    return kept.transpose(1, 2, 3, 0, 4).reshape(height, width, inputs // groups, outputs)
+
+
+def _codes(tensor: Tensor) -> np.ndarray[Any, Any] | None:
+    """Constant weights, or the codes of quantised ones whose zero point is 0."""
+    op = tensor.op
+    if op.type != "dequantize_linear":
+        return constant_value(tensor)
+    zero = constant_value(op.inputs[2])
+    return constant_value(op.inputs[0]) if zero is not None and not zero.any() else None
 
 
 def _parameters(op: Operation, channels: int, several: int) -> tuple[Any, Any]:
@@ -105,10 +145,11 @@ def convolution(w: Writer, op: Operation) -> None:
     depthwise = op.type == "depthwise_conv2d"
     sizes = op.inputs[1].shape.sizes()
     attrs = _window(op, sizes[:2], op.inputs[0])
-    inputs = [w.first(op.inputs[0]), _kernel(w, op.inputs[1], depthwise)]
+    groups = 1 if depthwise else groups_of(_codes(op.inputs[1]))
+    inputs = [w.first(op.inputs[0]), _kernel(w, op.inputs[1], depthwise, groups)]
     end = _with_bias(w, op, inputs)
-    groups = sizes[2] if depthwise else None
-    w.result("Conv", inputs, end.outputs[0], first=True, group=groups, **attrs)
+    group = sizes[2] if depthwise else groups if groups > 1 else None
+    w.result("Conv", inputs, end.outputs[0], first=True, group=group, **attrs)
 
 
 def transposed(w: Writer, op: Operation) -> None:
