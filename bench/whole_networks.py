@@ -1,10 +1,15 @@
 """Whole networks from graph to cycles: what they take on the core, and what simulating them takes.
 
-Cycles are the timing model's, which are the RTL's (`make resnet50-rtl` shows it). The bound is a
-core that never waits and reads every weight once: the larger of multiply-accumulates over peak
-and weight bytes over bus width. Peers, from their papers and as measured for `core.md`:
-Gemmini 16x16 on ResNet-50, 40 %, later 51 % of peak; Tensil 32x32 on ResNet-20, 751,833 cycles.
-The functional simulator stands beside ONNX Runtime's int8 kernels on one thread, by process time.
+Cycles are the timing model's, which are the RTL's (`make resnet50-rtl` shows it). `of bound` is the
+share of a core whose busiest unit never waits: the array's multiply-accumulates over peak, weight
+bytes, each read once, over bus width, or positions that the vector unit walks, one a cycle.
+`by layers` lets each layer wait for the one before it: the sum of each layer's busiest unit.
+Depthwise convolutions are work of the vector unit, during which the array has none.
+
+Peers, from their papers and as measured for `core.md`: Gemmini 16x16 on ResNet-50, 40 %, later
+51 % of peak; Tensil 32x32 on ResNet-20, 751,833 cycles. The functional simulator stands beside
+ONNX Runtime's int8 kernels: one thread each, process time, the best of three runs after a first
+one, and how many times as long.
 
 `differ` is the share of ONNX Runtime's logits that are other codes. Where its optimiser fuses
 every layer there are none; convolutions behind additions and concatenations it leaves in float32
@@ -14,7 +19,7 @@ every layer there are none; convolutions behind additions and concatenations it 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +28,11 @@ import numpy as np
 import systolica as st
 from examples import networks
 from hw.tpu.config import PRESETS, TpuConfig
+from hw.tpu.isa import Instruction, Memory, Opcode
 from hw.tpu.numerics import quantize
 from sim.execute import execute, load
-from sim.functional import FunctionalSimulator
 from sim.memory import MemoryTiming
+from sim.native.simulator import NativeSimulator
 from sim.timing.simulator import predict
 
 CASES = (
@@ -38,6 +44,7 @@ CASES = (
     ("lstm", "default", 30, ""),
     ("encoder", "default", 30, ""),
 )
+UNITS = ("array", "weights", "vector")
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,8 @@ class Row:
     """A network on a core; seconds are of the process, for one image."""
 
     cycles: int
-    bound: int
+    bound: float
+    by_layers: float
     peak: float
     compile: float
     timing: float
@@ -54,11 +62,36 @@ class Row:
     differing: float | None
     """Share of ONNX Runtime's outputs that differ."""
 
+    bounded_by: str
+    """The busiest unit: array, weights or vector unit."""
+
+
+def needs_of(program: Iterable[Instruction], config: TpuConfig) -> list[dict[str, float]]:
+    """Least cycles of each unit, for each layer (tag)."""
+    layers: dict[int, dict[str, float]] = {}
+    for i in program:
+        needs = layers.setdefault(i.tag, dict.fromkeys(UNITS, 0.0))
+        if i.opcode is Opcode.MATMUL:
+            lanes = (i.channel_blocks - 1) * config.array + i.used_rows
+            macs = i.batches * i.rows * i.columns * i.kernel_rows * i.kernel_columns * lanes
+            needs["array"] += macs * i.used_columns / config.peak_macs_per_cycle
+        elif i.opcode is Opcode.VECTOR:
+            needs["vector"] += i.rows * i.columns * i.window_rows * i.window_columns
+        elif i.opcode is Opcode.LOAD and i.memory == Memory.WEIGHTS:
+            needs["weights"] += i.lines * i.rows * i.row_bytes / config.bus_bytes
+    return list(layers.values())
+
 
 def clocked(work: Callable[[], Any]) -> tuple[Any, float]:
     """What `work` gives, and the process time that it took."""
     begin = time.process_time()
     return work(), time.process_time() - begin
+
+
+def best(work: Callable[[], Any]) -> tuple[Any, float]:
+    """What `work` gives, and its least process time of three runs after a first one."""
+    result = work()
+    return result, min(clocked(work)[1] for _ in range(3))
 
 
 def onnx_runtime(graph: Any, x: np.ndarray) -> tuple[np.ndarray, float] | None:
@@ -73,8 +106,8 @@ def onnx_runtime(graph: Any, x: np.ndarray) -> tuple[np.ndarray, float] | None:
     model = st.export_onnx(graph.get_tensor_by_name("logits:0")).SerializeToString()
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     feed = {session.get_inputs()[0].name: x}
-    (logits,) = session.run(None, feed)
-    return logits, min(clocked(lambda: session.run(None, feed))[1] for _ in range(3))
+    (logits,), seconds = best(lambda: session.run(None, feed))
+    return logits, seconds
 
 
 def measure(name: str, config: TpuConfig, latency: int) -> Row:
@@ -85,12 +118,12 @@ def measure(name: str, config: TpuConfig, latency: int) -> Row:
     ran, timing = clocked(
         lambda: predict(program.instructions, config, memory, program=program.entry)
     )
-    engine = FunctionalSimulator(config, program.dram_bytes)
+    engine = NativeSimulator(config, program.dram_bytes)
     load(engine, program)
     x = networks.sample(networks.MODELS[name].shape, 1)
     (port,), (result,) = program.inputs, program.outputs
     codes = {port.name: quantize(x, np.float32(port.scale), port.zero_point).reshape(port.shape)}
-    outputs, functional = clocked(lambda: execute(engine, program, codes)[0])
+    outputs, functional = best(lambda: execute(engine, program, codes)[0])
     peer = onnx_runtime(graph, x)
     differing = None
     if peer is not None:
@@ -101,30 +134,47 @@ def measure(name: str, config: TpuConfig, latency: int) -> Row:
         for op in graph.get_operations()
         if op.type == "const" and op.attrs["value"].dtype == np.int8
     )
+    layers = needs_of(program.instructions, config)
+    needs = {unit: sum(layer[unit] for layer in layers) for unit in UNITS}
+    needs["weights"] = weights / config.bus_bytes
+    busiest = max(needs, key=lambda unit: needs[unit])
     return Row(
         ran.cycles or 0,
-        max(program.macs // config.peak_macs_per_cycle, weights // config.bus_bytes),
+        needs[busiest],
+        sum(max(layer.values()) for layer in layers),
         program.macs / ((ran.cycles or 1) * config.peak_macs_per_cycle),
         compiling, timing, functional,
         None if peer is None else peer[1],
         differing,
+        busiest,
     )  # fmt: skip
 
 
 def main() -> None:
     """Print a line per case."""
-    print(f"{'network':<14}{'core':<9}{'cycles':>10}{'peak':>7}{'of bound':>10}{'compile':>9}"
-          f"{'timing':>8}{'oracle':>8}{'ORT int8':>10}{'differ':>9}  peer")  # fmt: skip
+    print(
+        f"{'network':<14}{'core':<9}{'cycles':>10}{'peak':>7}{'of bound':>16}{'by layers':>10}"
+        f"{'compile':>9}{'timing':>8}{'functional':>12}{'ORT int8':>10}{'ratio':>6}{'differ':>8}"
+        "  peer"
+    )
     for name, preset, latency, peer in CASES:
         row = measure(name, PRESETS[preset], latency)
-        runtime = "-" if row.runtime is None else f"{row.runtime * 1e3:.0f} ms"
-        differing = "-" if row.differing is None else f"{row.differing:.2%}"
+        of_bound = f"{row.bound / row.cycles:.1%} {row.bounded_by}"
+        runtime = ratio = differing = "-"
+        if row.runtime is not None:
+            runtime, ratio = _milliseconds(row.runtime), f"{row.functional / row.runtime:.1f}"
+        if row.differing is not None:
+            differing = f"{row.differing:.2%}"
         print(
-            f"{name:<14}{preset:<9}{row.cycles:10d}{row.peak:7.1%}{row.bound / row.cycles:10.1%}"
-            f"{row.compile:7.1f} s{row.timing:6.1f} s{row.functional:6.1f} s{runtime:>10}"
-            f"{differing:>9}  {peer}",
+            f"{name:<14}{preset:<9}{row.cycles:10d}{row.peak:7.1%}{of_bound:>16}"
+            f"{row.by_layers / row.cycles:10.1%}{row.compile:7.1f} s{row.timing:6.1f} s"
+            f"{_milliseconds(row.functional):>12}{runtime:>10}{ratio:>6}{differing:>8}  {peer}",
             flush=True,
         )
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.1f} ms"
 
 
 if __name__ == "__main__":

@@ -136,10 +136,10 @@ private:
             Multiplier& multiplier = multipliers_[block];
             multiplier.resize((end - first) * padded_);
             for (int64_t pass = first; pass < end; ++pass)
-                for (int64_t row = 0; row < n_; ++row)
+                for (int64_t row = 0; row < n_; row += Multiplier::kStep)
                     multiplier.set((pass - first) * padded_ + row,
-                                   tiles_[size_t(pass)] + row * n_ + int64_t(block) * kColumns,
-                                   columns_);
+                                   tiles_[size_t(pass)] + row * n_ + int64_t(block) * kColumns, n_,
+                                   int(std::min<int64_t>(Multiplier::kStep, n_ - row)), columns_);
         }
     }
 
@@ -149,52 +149,51 @@ private:
             const int count = int(std::min<int64_t>(Multiplier::kRows, rows - from));
             gather(machine, i, first, end, from, count);
             for (size_t block = 0; block < multipliers_.size(); ++block)
-                finish<Multiplier::kRows>(machine, block, from, count, (end - first) * padded_, add);
+                finish<Multiplier::kRows>(machine, block, from, count, add);
         }
     }
 
-    // Data [count][passes * padded] of a few rows.
+    // Data [passes][kRows][padded] of a few rows.
     void gather(const Machine& machine, const Matmul& i, int64_t first, int64_t end, int64_t from,
                 int count) {
-        const int64_t pitch = (end - first) * padded_, taps = int64_t(taps_.size());
-        data_.resize(size_t(pitch * Multiplier::kRows));
+        const int64_t taps = int64_t(taps_.size()), piece = Multiplier::kRows * padded_;
+        data_.resize(size_t((end - first) * piece));
         pad_.assign(size_t(n_), int8_t(i.pad));
         const int8_t* scratchpad = at<int8_t>(machine.scratchpad);
         const Position* position = positions_.data() + from;
         for (int64_t tap = 0; tap < taps; ++tap) {
             const Span y = taps_[size_t(tap)].y, x = taps_[size_t(tap)].x;
-            for (int row = 0; row < count; ++row) {
-                const bool in = position[row].y >= y.first && position[row].y < y.end &&
-                                position[row].x >= x.first && position[row].x < x.end;
-                const int64_t at = in ? position[row].row : 0;
-                Multiplier::Element* to = data_.data() + row * pitch;
-                for (int64_t pass = tap; pass < end; pass += taps) {
-                    if (pass < first) continue;
-                    copy(in ? scratchpad + (bases_[size_t(pass)] + at) * n_ : pad_.data(),
-                         to + (pass - first) * padded_);
-                }
+            bool in[Multiplier::kRows];
+            for (int row = 0; row < count; ++row)
+                in[row] = position[row].y >= y.first && position[row].y < y.end &&
+                          position[row].x >= x.first && position[row].x < x.end;
+            const int64_t before = first > tap ? (first - tap + taps - 1) / taps : 0;
+            for (int64_t pass = tap + before * taps; pass < end; pass += taps) {
+                Multiplier::Element* to = data_.data() + (pass - first) * piece;
+                const int8_t* base = scratchpad + bases_[size_t(pass)] * n_;
+                for (int row = 0; row < count; ++row, to += padded_)
+                    copy(in[row] ? base + position[row].row * n_ : pad_.data(), to);
             }
         }
     }
 
-    void copy(const int8_t* from, Multiplier::Element* to) const {
-        if (n_ >= 16)
-            for (int64_t lane = 0; lane < n_; lane += 16)
-                for (int64_t of = 0; of < 16; ++of)
-                    to[lane + of] = Multiplier::element(from[lane + of]);
-        else
+    void copy(const int8_t* __restrict from, Multiplier::Element* __restrict to) const {
+        if (n_ < 16) {
             for (int64_t lane = 0; lane < n_; ++lane) to[lane] = Multiplier::element(from[lane]);
+            return;
+        }
+        for (int64_t lane = 0; lane < n_; lane += 16)
+            for (int64_t of = 0; of < 16; ++of)
+                to[lane + of] = Multiplier::element(from[lane + of]);
     }
 
     // The product of `count` rows by a block of columns, into the accumulators.
     template <int kCount>
-    void finish(const Machine& machine, size_t block, int64_t from, int count, int64_t pitch,
-                bool add) {
+    void finish(const Machine& machine, size_t block, int64_t from, int count, bool add) {
         if constexpr (kCount > 1)
-            if (count < kCount)
-                return finish<kCount - 1>(machine, block, from, count, pitch, add);
+            if (count < kCount) return finish<kCount - 1>(machine, block, from, count, add);
         int32_t result[kCount * kColumns];
-        multipliers_[block].template run<kCount>(data_.data(), pitch, result);
+        multipliers_[block].template run<kCount>(data_.data(), padded_, result);
         uint32_t* accumulators = at<uint32_t>(machine.accumulators) + block * kColumns;
         for (int row = 0; row < kCount; ++row) {
             uint32_t* to = accumulators + targets_[size_t(from + row)] * n_;

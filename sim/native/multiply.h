@@ -32,29 +32,40 @@ public:
         weights_.assign(size_t(depth * kColumns), 0);
         std::memset(offset_, 0, sizeof offset_);
     }
-    void set(int64_t row, const int8_t* values, int columns) {
-        int8_t* to = weights_.data() + row / 4 * 4 * kColumns + row % 4;
-        for (int column = 0; column < columns; ++column) {
-            to[4 * column] = values[column];
-            offset_[column] -= 128 * values[column];
+    // Rows [row, row + 4), or fewer, `pitch` bytes apart, with `columns` columns.
+    void set(int64_t row, const int8_t* __restrict values, int64_t pitch, int rows, int columns) {
+        int8_t* __restrict to = weights_.data() + row * kColumns;
+        if (rows == 4 && columns == kColumns) {
+            for (int column = 0; column < kColumns; ++column)
+                for (int of = 0; of < 4; ++of) to[4 * column + of] = values[of * pitch + column];
+            for (int column = 0; column < kColumns; ++column)
+                offset_[column] -= 128 * (values[column] + values[pitch + column] +
+                                          values[2 * pitch + column] + values[3 * pitch + column]);
+            return;
         }
+        for (int of = 0; of < rows; ++of)
+            for (int column = 0; column < columns; ++column) {
+                to[4 * column + of] = values[of * pitch + column];
+                offset_[column] -= 128 * values[of * pitch + column];
+            }
     }
 
-    // The products of kCount rows `data`, `pitch` elements apart, with weight rows
-    // [0, depth): kCount x 16.
+    // The products of kCount rows with all weights: kCount x 16. `data` is [depth / width][kRows]
+    // pieces of `width` elements.
     template <int kCount>
-    void run(const Element* data, int64_t pitch, int32_t* result) const {
+    void run(const Element* data, int64_t width, int32_t* result) const {
         __m512i sums[kCount];
         for (auto& sum : sums) sum = _mm512_loadu_si512(offset_);
         const int8_t* weights = weights_.data();
-        for (int64_t k = 0; k < depth_; k += 4, weights += 4 * kColumns) {
-            const __m512i four = _mm512_loadu_si512(weights);
-            for (int row = 0; row < kCount; ++row) {
-                int32_t bytes;
-                std::memcpy(&bytes, data + row * pitch + k, 4);
-                sums[row] = _mm512_dpbusd_epi32(sums[row], _mm512_set1_epi32(bytes), four);
+        for (int64_t first = 0; first < depth_; first += width, data += kRows * width)
+            for (int64_t k = 0; k < width; k += 4, weights += 4 * kColumns) {
+                const __m512i four = _mm512_loadu_si512(weights);
+                for (int row = 0; row < kCount; ++row) {
+                    int32_t bytes;
+                    std::memcpy(&bytes, data + row * width + k, 4);
+                    sums[row] = _mm512_dpbusd_epi32(sums[row], _mm512_set1_epi32(bytes), four);
+                }
             }
-        }
         for (int row = 0; row < kCount; ++row)
             _mm512_storeu_si512(result + row * kColumns, sums[row]);
     }
@@ -82,22 +93,24 @@ public:
         depth_ = depth;
         weights_.assign(size_t(depth * kColumns), 0);
     }
-    void set(int64_t row, const int8_t* values, int columns) {
+    void set(int64_t row, const int8_t* values, int64_t, int, int columns) {
         for (int column = 0; column < columns; ++column)
             weights_[size_t(row * kColumns + column)] = values[column];
     }
 
     template <int kCount>
-    void run(const Element* data, int64_t pitch, int32_t* result) const {
+    void run(const Element* data, int64_t width, int32_t* result) const {
         for (int at = 0; at < kCount * kColumns; ++at) result[at] = 0;
-        for (int64_t first = 0; first < depth_; first += kExact) {
-            const int64_t end = first + kExact < depth_ ? first + kExact : depth_;
+        const int64_t together = kExact / width * width;
+        const float* weights = weights_.data();
+        for (int64_t first = 0; first < depth_; first += together) {
+            const int64_t end = first + together < depth_ ? first + together : depth_;
             float sums[kCount][kColumns] = {};
-            const float* weights = weights_.data() + first * kColumns;
-            for (int64_t k = first; k < end; ++k, weights += kColumns)
-                for (int row = 0; row < kCount; ++row)
-                    for (int column = 0; column < kColumns; ++column)
-                        sums[row][column] += data[row * pitch + k] * weights[column];
+            for (int64_t piece = first; piece < end; piece += width, data += kRows * width)
+                for (int64_t k = 0; k < width; ++k, weights += kColumns)
+                    for (int row = 0; row < kCount; ++row)
+                        for (int column = 0; column < kColumns; ++column)
+                            sums[row][column] += data[row * width + k] * weights[column];
             for (int row = 0; row < kCount; ++row)
                 for (int column = 0; column < kColumns; ++column) {
                     uint32_t sum = uint32_t(result[row * kColumns + column]);

@@ -84,7 +84,7 @@ def _library() -> ctypes.CDLL | None:
     except ToolMissing as missing:
         warnings.warn(
             f"{missing}; until then programs run on the NumPy interpreter, which takes "
-            "some fifty times as long",
+            "some eighty times as long",
             stacklevel=3,
         )
         return None

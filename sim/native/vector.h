@@ -8,6 +8,14 @@
 
 namespace native {
 
+// g++ 12 unrolls a loop over so few lanes before it looks for vectors: these say it.
+template <int kLanes>
+struct Wide {
+    typedef int8_t Bytes __attribute__((vector_size(kLanes)));
+    typedef int16_t Halves __attribute__((vector_size(2 * kLanes)));
+    typedef int32_t Words __attribute__((vector_size(4 * kLanes)));
+};
+
 // Lanes are worked on kLanes at a time: 16, or all of a smaller array.
 template <int kLanes>
 class VectorUnit {
@@ -54,11 +62,11 @@ public:
     }
 
 private:
-    struct Tap {
-        int64_t base;  // source row of output (0, 0)
-    };
+    using Bytes = typename Wide<kLanes>::Bytes;
+    using Halves = typename Wide<kLanes>::Halves;
+    using Words = typename Wide<kLanes>::Words;
 
-    // Source rows of each window position; false if one that is read does not exist.
+    // Source row of output (0, 0) for each window position; false if one does not exist.
     bool place_window(const Machine& machine, const Vector& i) {
         const int64_t row = row_distance(i.row_stride), column = row_distance(i.column_stride);
         const int64_t limit = VectorSource(i.source) == VectorSource::SCRATCHPAD
@@ -70,7 +78,7 @@ private:
                 const Span y = inside(i.top + wy, i.step_y, i.rows, i.height),
                            x = inside(i.left + wx, i.step_x, i.columns, i.width);
                 if (y.empty() || x.empty()) {
-                    taps_.push_back({0});
+                    taps_.push_back(0);
                     continue;
                 }
                 const int64_t skipped = y.first * row + x.first * column;
@@ -79,7 +87,7 @@ private:
                 if (!place(base, limit, kRowBits,
                            {{y.end - y.first, row}, {x.end - x.first, column}}))
                     return false;
-                taps_.push_back({base - skipped});
+                taps_.push_back(base - skipped);
             }
         return true;
     }
@@ -144,14 +152,20 @@ private:
 
     template <bool kWeighted>
     struct Sum {
-        uint32_t total[kLanes];
-        void begin() { std::fill(total, total + kLanes, 0); }
+        Words total;
+        void begin() { total = Words{}; }
         void add(const VectorUnit& unit, const Machine& machine, const Vector& i,
                  const int8_t* values, int64_t tap) {
-            const int8_t* weights =
-                at<int8_t>(machine.lanes) + (i.weights + tap) * unit.n_ + unit.lane_;
-            for (int of = 0; of < kLanes; ++of)
-                total[of] += uint32_t(kWeighted ? values[of] * weights[of] : values[of]);
+            Bytes row, weights;
+            std::memcpy(&row, values, kLanes);
+            Halves terms = __builtin_convertvector(row, Halves);
+            if (kWeighted) {
+                std::memcpy(&weights,
+                            at<int8_t>(machine.lanes) + (i.weights + tap) * unit.n_ + unit.lane_,
+                            kLanes);
+                terms *= __builtin_convertvector(weights, Halves);
+            }
+            total += __builtin_convertvector(terms, Words);
         }
         void take(const VectorUnit& unit, const Machine& machine, const Vector& i, int64_t row,
                   int64_t tap) {
@@ -163,8 +177,10 @@ private:
             add(unit, machine, i, pad, tap);
         }
         void end(const VectorUnit& unit, const Vector& i, int8_t* result) const {
+            uint32_t sums[kLanes];
+            std::memcpy(sums, &total, sizeof sums);
             int32_t value[kLanes];
-            unit.requantised(total, int32_t(i.zero_point), value);
+            unit.requantised(sums, int32_t(i.zero_point), value);
             for (int of = 0; of < kLanes; ++of) result[of] = int8_t(value[of]);
         }
     };
@@ -184,7 +200,7 @@ private:
                         const bool in = uint64_t(top + wy) < uint64_t(i.height) &&
                                         uint64_t(left + wx) < uint64_t(i.width);
                         if (in)
-                            reduction.take(*this, machine, i, taps_[size_t(tap)].base + first, tap);
+                            reduction.take(*this, machine, i, taps_[size_t(tap)] + first, tap);
                         else
                             reduction.miss(*this, machine, i, tap);
                     }
@@ -204,13 +220,19 @@ private:
             for (int64_t x = 0; x < i.columns; ++x) {
                 const int8_t* other =
                     at<int8_t>(machine.scratchpad) + (second + y * row + x * column) * n_;
-                if (i.swap)
-                    for (int64_t of = 0; of < n_; ++of)
-                        result[of] = int8_t(residual_add(other[of], result[of], constants));
-                else
-                    for (int64_t of = 0; of < n_; ++of)
-                        result[of] = int8_t(residual_add(result[of], other[of], constants));
-                result += n_;
+                for (int64_t lane = 0; lane < n_; lane += kLanes, result += kLanes) {
+                    int32_t ours[kLanes], theirs[kLanes];
+                    for (int of = 0; of < kLanes; ++of) {
+                        ours[of] = result[of];
+                        theirs[of] = other[lane + of];
+                    }
+                    const int32_t* first = i.swap ? theirs : ours;
+                    const int32_t* second_of = i.swap ? ours : theirs;
+                    int32_t sum[kLanes];
+                    for (int of = 0; of < kLanes; ++of)
+                        sum[of] = residual_add(first[of], second_of[of], constants);
+                    for (int of = 0; of < kLanes; ++of) result[of] = int8_t(sum[of]);
+                }
             }
     }
 
@@ -239,7 +261,7 @@ private:
     int64_t n_ = 0, lane_ = 0;
     uint32_t bias_[kLanes];
     float scale_[kLanes];
-    std::vector<Tap> taps_;
+    std::vector<int64_t> taps_;
     std::vector<int8_t> results_;
 };
 
