@@ -73,7 +73,12 @@ class _Cell:
         self.graph, self.name, self.gates = graph, name, gates
 
     def __call__(self, kind: str, *inputs: Any, **attrs: Any) -> Tensor:
-        made: Tensor = self.graph.apply(kind, *inputs, name=f"{self.name}/{kind}", **attrs)
+        name = f"{self.name}/{kind}"
+        operands = [
+            item if isinstance(item, Tensor) else self.graph.convert(item, name=f"{name}/constant")
+            for item in inputs
+        ]
+        made: Tensor = self.graph.apply(kind, *operands, name=name, **attrs)
         return made
 
     def of_input(self, number: int, x: Tensor, bias: NDArray[np.float32]) -> Tensor:

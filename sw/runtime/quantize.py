@@ -13,6 +13,7 @@ from sw.compiler.calibration import Histogram, check
 from sw.compiler.correct import correct_biases, measure_shifts
 from sw.compiler.equalise import boundaries, channel_peaks, equalise
 from sw.compiler.freeze import freeze
+from sw.compiler.heads import separate_heads
 from sw.compiler.prune import prune
 from sw.compiler.qdq import Ranges, insert_qdq
 from sw.compiler.regions import regions
@@ -70,7 +71,8 @@ def quantize(
     if run_in is None:
         raise InvalidArgumentError("quantize needs a session that holds the variables")
     home = run_in.graph
-    frozen = unshuffle(absorb(regroup(unroll(frozen_unit(fetches, run_in)))))
+    given = frozen_unit(fetches, run_in)
+    frozen = unshuffle(separate_heads(absorb(regroup(unroll(given)))))
     feeds = list(named_feeds(home, calibration))
     if not feeds:
         raise InvalidArgumentError(NO_DATA)
