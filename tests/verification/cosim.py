@@ -39,7 +39,7 @@ DUMP = 8
 """After so many programs the rows that were written are also read back from the core."""
 AUDIT = 64
 """After so many, every row."""
-CHUNK = {"tiny": 1000, "ulx3s": 100, "default": 100, "large": 40}
+CHUNK = {"tiny": 1000, "ulx3s": 200, "default": 200, "large": 60}
 """Programs that one process runs in a row, some ten seconds."""
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells expect."""
