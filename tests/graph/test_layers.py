@@ -161,6 +161,8 @@ def test_layers_as_functions_and_of_the_user() -> None:
          st.layers.conv2d_transpose(image, 2, 3, 2, name="t", reuse=True)),
         (st.layers.SeparableConv2D(2, 3, name="s")(image),
          st.layers.separable_conv2d(image, 2, 3, name="s", reuse=True)),
+        (st.layers.BatchNormalization(name="bn")(image, training=True),
+         st.layers.batch_normalization(image, training=True, name="bn", reuse=True)),
         (st.layers.Flatten()(image), st.constant(image.reshape(2, -1))),
         (Scale(name="own")(image), st.constant(2 * image)),
     ]  # fmt: skip

@@ -85,6 +85,18 @@ def test_transposed_convolutions() -> None:
         st.nn.conv_transpose(LINE, K1[0], LINE.shape, 1)
 
 
+def test_separable_convolution() -> None:
+    """Each channel by its own filters with SciPy, then all of them mixed."""
+    deep, mix = RNG.standard_normal((3, 2, 3, 2)), RNG.standard_normal((1, 1, 6, 4))
+    got = run(st.nn.separable_conv2d(IMAGE, deep, mix, [1, 1, 1, 1], "VALID"))
+    for n in range(2):
+        middle = [
+            scipy.signal.correlate(IMAGE[n, ..., c], deep[..., c, m], "valid")
+            for c in range(3) for m in range(2)
+        ]  # fmt: skip
+        np.testing.assert_allclose(got[n], np.stack(middle, -1) @ mix[0, 0])
+
+
 def test_convolution_of_volumes_by_rank() -> None:
     """`st.nn.convolution` with a filter of rank 5, against SciPy."""
     got = run(st.nn.convolution(VOLUME, K3, "VALID"))
