@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from sw.compiler.unit import Unit
-from sw.graph.dtypes import resource
+from sw.graph.dtypes import OF_HANDLES, resource
 from sw.graph.graph import Graph
 from sw.graph.operation import Operation
-from sw.graph.ops.transfer import OF_HANDLES
 from sw.graph.tensor import Tensor
 
 

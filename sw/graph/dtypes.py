@@ -127,6 +127,8 @@ string = DType("string", np.object_)
 sequence = DType("sequence", np.object_)
 variant = DType("variant", np.object_)
 resource = DType("resource", np.object_)
+OF_HANDLES = ("shape", "value_dtype", "shared_name", "dtypes", "shapes")
+"""What a handle's op tells of the variable or queue behind it."""
 
 ALL = (
     float16,

@@ -16,11 +16,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sw.graph.build import register_op
-from sw.graph.dtypes import DType, resource
+from sw.graph.dtypes import OF_HANDLES, DType, resource
 from sw.graph.errors import GraphError, InternalError
 from sw.graph.graph import Graph
 from sw.graph.operation import Operation
-from sw.graph.ops.transfer import OF_HANDLES
 from sw.graph.registry import NOT_DIFFERENTIABLE, REQUIRED, TensorType
 from sw.graph.shapes import Shape
 from sw.graph.tensor import Tensor

@@ -6,13 +6,10 @@ from __future__ import annotations
 from typing import Any
 
 from sw.graph.build import register_op
-from sw.graph.dtypes import DType, resource
+from sw.graph.dtypes import OF_HANDLES, DType, resource
 from sw.graph.registry import NOT_DIFFERENTIABLE, REQUIRED, TensorType
 from sw.graph.shapes import SCALAR, Shape
 from sw.graph.tensor import Tensor
-
-OF_HANDLES = ("shape", "value_dtype", "shared_name", "dtypes", "shapes")
-"""What a handle's op tells of the variable or queue behind it."""
 
 
 def _given(inputs: tuple[Tensor, ...], dtype: DType, shape: Shape, **attrs: Any) -> TensorType:

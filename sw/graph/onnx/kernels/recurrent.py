@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -112,122 +114,113 @@ def _clip(limit: float | None) -> Any:
     return lambda x: np.clip(x, -limit, limit)
 
 
+@dataclass(frozen=True)
+class Layer:
+    """What a cell knows of its layer: by direction the weights of the input, of the output before,
+    and the bias (input's, then output's); the activations in the standard's order; `cut` clips."""
+
+    w: Array
+    r: Array
+    bias: Array
+    functions: list[Any]
+    cut: Any
+
+    @property
+    def units(self) -> int:
+        size: int = self.r.shape[-1]
+        return size
+
+    def parts(self, values: Array, count: int) -> list[Array]:
+        """The gates of `values`, side by side in the last axis."""
+        return [values[..., i * self.units : (i + 1) * self.units] for i in range(count)]
+
+
+def _layer(
+    cell: Any, defaults: tuple[str, ...], gates: int, arrays: tuple[Array, ...],
+    states: list[Array | None], given: dict[str, Any],
+) -> Any:  # fmt: skip
+    """A layer whose `cell(layer, d, x, states)` gives the new states of direction `d`; `arrays` are
+    input, weights, bias and lengths, `given` the operator's attributes."""
+    x, w, r, b, lengths = arrays
+    direction, layout = given["direction"], given["layout"]
+    x, count, first = _prepare(x, layout, direction, states, r.shape[-1])
+    names = given["activations"], given["activation_alpha"], given["activation_beta"]
+    functions = _functions(*names, defaults, count)
+    bias = np.zeros((count, 2 * gates * r.shape[-1]), x.dtype) if b is None else b
+    layer = Layer(w, r, bias, functions, _clip(given["clip"]))
+    y, finals = _run(
+        lambda d, xt, now: cell(layer, d, xt, now), x, first, lengths, count, direction == "reverse"
+    )
+    return _results(y, finals, layout, given["types"])
+
+
+def _rnn(layer: Layer, d: int, x: Array, state: list[Array]) -> list[Array]:
+    both = sum(layer.parts(layer.bias[d], 2))
+    return [layer.functions[d](layer.cut(x @ layer.w[d].T + state[0] @ layer.r[d].T + both))]
+
+
+def _gru(
+    layer: Layer, d: int, x: Array, state: list[Array], linear_before_reset: int
+) -> list[Array]:
+    h, n, cut, r = state[0], layer.units, layer.cut, layer.r[d]
+    first, second = layer.functions[2 * d : 2 * d + 2]
+    wb, rb = layer.bias[d, : 3 * n], layer.bias[d, 3 * n :]
+    gx = layer.parts(x @ layer.w[d].T + wb, 3)
+    gh = layer.parts(h @ r[: 2 * n].T + rb[: 2 * n], 2)
+    z, reset = (first(cut(a + b)) for a, b in zip(gx[:2], gh, strict=True))
+    if linear_before_reset:
+        inner = reset * (h @ r[2 * n :].T + rb[2 * n :])
+    else:
+        inner = (reset * h) @ r[2 * n :].T + rb[2 * n :]
+    return [(1 - z) * second(cut(gx[2] + inner)) + z * h]
+
+
+def _lstm(
+    layer: Layer, d: int, x: Array, state: list[Array], peep: Array, input_forget: int
+) -> list[Array]:
+    h, c = state
+    cut = layer.cut
+    gate, inner, outer = layer.functions[3 * d : 3 * d + 3]
+    half = layer.bias.shape[1] // 2
+    z = x @ layer.w[d].T + h @ layer.r[d].T + layer.bias[d, :half] + layer.bias[d, half:]
+    zi, zo, zf, zc = layer.parts(z, 4)
+    pi, po, pf = layer.parts(peep[d], 3)
+    i = gate(cut(zi + pi * c))
+    forget = 1 - i if input_forget else gate(cut(zf + pf * c))
+    new = forget * c + i * inner(cut(zc))
+    return [gate(cut(zo + po * new)) * outer(new), new]
+
+
 @kernel("RNN")
 def rnn(
-    x: Array,
-    w: Array,
-    r: Array,
-    b: Array = None,
-    lengths: Array = None,
-    h: Array = None,
-    *,
-    activation_alpha: Any = None,
-    activation_beta: Any = None,
-    activations: Any = None,
-    clip: Any = None,
-    direction: str = "forward",
-    hidden_size: Any = None,
-    layout: int = 0,
+    x: Array, w: Array, r: Array, b: Array = None, lengths: Array = None, h: Array = None, *,
+    activation_alpha: Any = None, activation_beta: Any = None, activations: Any = None,
+    clip: Any = None, direction: str = "forward", hidden_size: Any = None, layout: int = 0,
     types: Any,
-) -> Any:
-    hidden = r.shape[-1]
-    x, count, (h0,) = _prepare(x, layout, direction, [h], hidden)
-    f = _functions(activations, activation_alpha, activation_beta, ("Tanh",), count)
-    bias = np.zeros((count, 2 * hidden), x.dtype) if b is None else b
-    cut = _clip(clip)
-
-    def step(d: int, xt: Array, state: list[Array]) -> list[Array]:
-        both = bias[d, :hidden] + bias[d, hidden:]
-        return [f[d](cut(xt @ w[d].T + state[0] @ r[d].T + both))]
-
-    y, finals = _run(step, x, [h0], lengths, count, direction == "reverse")
-    return _results(y, finals, layout, types)
+) -> Any:  # fmt: skip
+    return _layer(_rnn, ("Tanh",), 1, (x, w, r, b, lengths), [h], locals())
 
 
 @kernel("GRU")
 def gru(
-    x: Array,
-    w: Array,
-    r: Array,
-    b: Array = None,
-    lengths: Array = None,
-    h: Array = None,
-    *,
-    activation_alpha: Any = None,
-    activation_beta: Any = None,
-    activations: Any = None,
-    clip: Any = None,
-    direction: str = "forward",
-    hidden_size: Any = None,
-    layout: int = 0,
-    linear_before_reset: int = 0,
-    types: Any,
-) -> Any:
-    n = r.shape[-1]
-    x, count, (h0,) = _prepare(x, layout, direction, [h], n)
-    f = _functions(activations, activation_alpha, activation_beta, ("Sigmoid", "Tanh"), count)
-    bias = np.zeros((count, 6 * n), x.dtype) if b is None else b
-    cut = _clip(clip)
-
-    def step(d: int, xt: Array, state: list[Array]) -> list[Array]:
-        h, first, second = state[0], f[2 * d], f[2 * d + 1]
-        wb, rb = bias[d, : 3 * n], bias[d, 3 * n :]
-        gx = xt @ w[d].T + wb
-        gh = h @ r[d][: 2 * n].T + rb[: 2 * n]
-        z, reset = (
-            first(cut(gx[:, i * n : (i + 1) * n] + gh[:, i * n : (i + 1) * n])) for i in (0, 1)
-        )
-        if linear_before_reset:
-            inner = reset * (h @ r[d][2 * n :].T + rb[2 * n :])
-        else:
-            inner = (reset * h) @ r[d][2 * n :].T + rb[2 * n :]
-        new = second(cut(gx[:, 2 * n :] + inner))
-        return [(1 - z) * new + z * h]
-
-    y, finals = _run(step, x, [h0], lengths, count, direction == "reverse")
-    return _results(y, finals, layout, types)
+    x: Array, w: Array, r: Array, b: Array = None, lengths: Array = None, h: Array = None, *,
+    activation_alpha: Any = None, activation_beta: Any = None, activations: Any = None,
+    clip: Any = None, direction: str = "forward", hidden_size: Any = None, layout: int = 0,
+    linear_before_reset: int = 0, types: Any,
+) -> Any:  # fmt: skip
+    cell = partial(_gru, linear_before_reset=linear_before_reset)
+    return _layer(cell, ("Sigmoid", "Tanh"), 3, (x, w, r, b, lengths), [h], locals())
 
 
 @kernel("LSTM")
 def lstm(
-    x: Array,
-    w: Array,
-    r: Array,
-    b: Array = None,
-    lengths: Array = None,
-    h: Array = None,
-    c: Array = None,
-    p: Array = None,
-    *,
-    activation_alpha: Any = None,
-    activation_beta: Any = None,
-    activations: Any = None,
-    clip: Any = None,
-    direction: str = "forward",
-    hidden_size: Any = None,
-    input_forget: int = 0,
-    layout: int = 0,
-    types: Any,
-) -> Any:
-    n = r.shape[-1]
-    x, count, (h0, c0) = _prepare(x, layout, direction, [h, c], n)
+    x: Array, w: Array, r: Array, b: Array = None, lengths: Array = None, h: Array = None,
+    c: Array = None, p: Array = None, *,
+    activation_alpha: Any = None, activation_beta: Any = None, activations: Any = None,
+    clip: Any = None, direction: str = "forward", hidden_size: Any = None, input_forget: int = 0,
+    layout: int = 0, types: Any,
+) -> Any:  # fmt: skip
+    peep = np.zeros((len(r), 3 * r.shape[-1]), x.dtype) if p is None else p
+    cell = partial(_lstm, peep=peep, input_forget=input_forget)
     defaults = ("Sigmoid", "Tanh", "Tanh")
-    f = _functions(activations, activation_alpha, activation_beta, defaults, count)
-    bias = np.zeros((count, 8 * n), x.dtype) if b is None else b
-    peep = np.zeros((count, 3 * n), x.dtype) if p is None else p
-    cut = _clip(clip)
-
-    def step(d: int, xt: Array, state: list[Array]) -> list[Array]:
-        h, c = state
-        gate, inner, outer = f[3 * d : 3 * d + 3]
-        z = xt @ w[d].T + h @ r[d].T + bias[d, : 4 * n] + bias[d, 4 * n :]
-        pi, po, pf = (peep[d, i * n : (i + 1) * n] for i in range(3))
-        zi, zo, zf, zc = (z[:, i * n : (i + 1) * n] for i in range(4))
-        i = gate(cut(zi + pi * c))
-        forget = 1 - i if input_forget else gate(cut(zf + pf * c))
-        new = forget * c + i * inner(cut(zc))
-        o = gate(cut(zo + po * new))
-        return [o * outer(new), new]
-
-    y, finals = _run(step, x, [h0, c0], lengths, count, direction == "reverse")
-    return _results(y, finals, layout, types)
+    return _layer(cell, defaults, 4, (x, w, r, b, lengths), [h, c], locals())
