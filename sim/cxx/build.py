@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -43,6 +44,8 @@ def library(
     )
 
     def make(folder: Path) -> None:
+        if sys.stderr.isatty():
+            print(f"compiling {source.name}, some seconds, once", file=sys.stderr, flush=True)
         for name, text in generated.items():
             (folder / name).write_text(text)
         done = subprocess.run(

@@ -43,6 +43,11 @@ def test_a_planted_bug_is_noticed(seed, name):
     assert campaign.failures
 
 
+def test_every_bug_can_be_planted():
+    for plant in interpreters.PLANTS:
+        assert interpreters.with_bug(plant)
+
+
 @pytest.mark.parametrize("preset", ["tiny", "ulx3s", "default", "large", "tpu_v1"])
 def test_networks_are_equal(seed, preset):
     config = PRESETS[preset]

@@ -45,10 +45,9 @@ PLANTS = (
     ("matmul.h", "if (i.accumulate || distinct())", "if (true)"),
     ("matmul.h", "std::min(i.used_columns, n_)", "i.used_columns"),
     ("multiply.h", "-= 128 * values", "-= 127 * values"),
-    ("vector.h", "total, int32_t(i.zero_point)", "total, 0"),
+    ("vector.h", "sums, int32_t(i.zero_point)", "sums, 0"),
     ("vector.h", "kLanes, int8_t(i.pad)", "kLanes, int8_t(0)"),
-    ("vector.h", "(i.table && 256 * (i.table_number + 1) > machine.lane_rows)", "false"),
-    ("vector.h", "if (i.swap)", "if (!i.swap)"),
+    ("vector.h", "i.swap ? theirs : ours", "i.swap ? ours : theirs"),
     ("vector.h", "from[of] >> (8 * i.byte)", "from[of] >> (7 * i.byte)"),
     ("numerics.h", "total = wrap_sum(round_significant(total));", "total = wrap_sum(total);"),
     ("numerics.h", "__builtin_rintf(", "__builtin_floorf(0.5f + "),
@@ -222,17 +221,21 @@ def run(
 
 
 def planted(plant: tuple[str, str, str]) -> ctypes.CDLL:
-    """The interpreter with a bug; `ValueError` if its line is gone."""
-    name, right, wrong = plant
+    """The interpreter with a bug; raises as `with_bug`."""
     with TemporaryDirectory() as folder:
-        for text in (*library.SOURCE.parent.glob("*.h"), library.SOURCE):
-            source = text.read_text()
-            if text.name == name:
-                if source.count(right) != 1:
-                    raise ValueError(f"{name} has no single {right!r}")
-                source = source.replace(right, wrong)
-            (Path(folder) / text.name).write_text(source)
+        for name, text in with_bug(plant).items():
+            (Path(folder) / name).write_text(text)
         return library.load(Path(folder) / library.SOURCE.name)
+
+
+def with_bug(plant: tuple[str, str, str]) -> dict[str, str]:
+    """Its sources by name; `ValueError` if the line to be changed is gone."""
+    name, right, wrong = plant
+    paths = (*library.SOURCE.parent.glob("*.h"), library.SOURCE)
+    sources = {path.name: path.read_text() for path in paths}
+    if sources[name].count(right) != 1:
+        raise ValueError(f"{name} has no single {right!r}")
+    return sources | {name: sources[name].replace(right, wrong)}
 
 
 def main() -> int:
