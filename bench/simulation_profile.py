@@ -28,8 +28,8 @@ SECONDS = 20.0
 TICK = 0.001
 # The first pattern that a function's name matches says what it belongs to.
 _PLACES = (
-    (r"group_\d+__(\w+?)(?:__.*)?$", None),
-    (r"SizedArray|array_step", "array (stand-in)"),
+    (r"^group_\d+__([a-z]+(?:_[a-z]+)*)", None),
+    (r"SizedArray|array_step", "array"),
     (r"nba_sequent", "asking which groups are due"),
     (r"ico_sequent", "what depends on the pins"),
     (r"AxiMemory|h_|Harness", "memory model and clock loop"),

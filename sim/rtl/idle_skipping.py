@@ -33,6 +33,9 @@ _PIN_TYPES = {"8": "CData", "16": "SData", "": "IData", "64": "QData"}
 _CALL = re.compile(r"^ +\w+___024root___(?:nba|ico)_\w+__TOP__\d+\(vlSelf\);$", re.M)
 _IDLE = "vlSelfRef.idle."
 BITS = 64
+ALWAYS = ("array",)
+"""Units that run at every edge: nearly all registers of a busy array change, so that comparing them
+costs more than an idle one saves."""
 
 
 @dataclass
@@ -52,8 +55,9 @@ class Group:
         return set().union(*(s.reads for s in self.statements))
 
     @property
-    def effect(self) -> bool:
-        return any(s.effect for s in self.statements)
+    def always(self) -> bool:
+        """Whether it runs at every edge, due or not: it calls out of the model, say."""
+        return self.key in ALWAYS or any(s.effect for s in self.statements)
 
 
 @dataclass(frozen=True)
@@ -349,7 +353,7 @@ class Plan:
             group.exposed = exposed_reads(group.statements, self.words)
             local = {name for name in group.reads | group.writes if MEMBER not in name}
             uses.update(local)
-            if group.effect:  # runs at every edge
+            if group.always:
                 continue
             for name in group.exposed:
                 self.readers[name].add(number)
@@ -375,7 +379,7 @@ class Plan:
                 f"static VL_ATTR_NOINLINE void {name}({first.root}* vlSelf) {{\n"
                 f"    auto& vlSelfRef = *vlSelf;\n{self._body(group)}}}\n\n"
             )
-            if group.effect:
+            if group.always:
                 calls += f"    {name}(vlSelf);\n"
             else:
                 word, mask = f"{_IDLE}due[{number // BITS}]", f"{1 << number % BITS:#x}ULL"
