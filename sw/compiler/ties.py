@@ -26,7 +26,7 @@ def counts_of(op: Operation) -> set[int] | None:
     """How many positions the windows of an average hold; None for one over whole images, which
     runtimes sum as integers, and for images of unknown size."""
     sides = (op.inputs[0].shape.dims or (None,) * 4)[1:3]
-    if op.type != "avg_pool" or None in sides or sides == tuple(op.attrs["ksize"]):
+    if op.type != "avg_pool" or None in sides:
         return None
     window = Window(op.attrs["ksize"], op.attrs["strides"], (1, 1), op.attrs["padding"])
     numbers = []
@@ -36,7 +36,9 @@ def counts_of(op: Operation) -> set[int] | None:
             return None
         axis = Axis(side, result, window.size[i], window.strides[i], 1, before)
         numbers.append(axis.inside())
-    return {rows * columns for rows in numbers[0] for columns in numbers[1]} - {0}
+    counts = {rows * columns for rows in numbers[0] for columns in numbers[1]} - {0}
+    whole = int(np.prod([int(side or 0) for side in sides]))
+    return None if len(numbers[0]) == len(numbers[1]) == 1 and counts == {whole} else counts
 
 
 def distance(source: Range, result: Range, counts: set[int]) -> float:

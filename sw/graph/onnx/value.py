@@ -64,8 +64,10 @@ def permute(graph: Graph, tensor: Tensor, perm: tuple[int, ...]) -> Tensor:
             return out
     op = tensor.op
     if op.type in ("quantize_linear", "dequantize_linear") and op.graph is graph:
-        # what is quantised per tensor is turned before, but for matrices: a product reads them so
-        if op.inputs[1].shape.rank == 0 and len(perm) != 3:
+        # what is quantised per tensor is turned before, but for matrices: a product reads them so;
+        # on the way back codes are turned, so that what makes them stays next to its quantisation
+        back = op.type == "quantize_linear" and perm == from_last(len(perm))
+        if op.inputs[1].shape.rank == 0 and len(perm) != 3 and not back:
             data = permute(graph, op.inputs[0], perm)
             made: Tensor = graph.apply(
                 op.type, data, *op.inputs[1:], name=f"{op.name}/turned/", **op.attrs
