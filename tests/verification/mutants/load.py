@@ -48,7 +48,7 @@ INPUTS = [
     Field("size", 32),
     Field("clear", 1),
 ]
-SHORT, LONG, LONGEST = (240, 1000), (12, 8000), (6, 40000)
+SHORT, LONG, LONGEST = (500, 1000), (12, 8000), (6, 40000)
 """Runs and cycles of each, from one reset to the next; base and size of the DRAM hold as long."""
 ENDS = np.cumsum(np.repeat(*np.transpose([SHORT, LONG, LONGEST])[::-1]))
 STARTS = np.concatenate([[0], ENDS[:-1]])
