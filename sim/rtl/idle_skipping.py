@@ -31,6 +31,7 @@ _DECLARATION = re.compile(
 _PIN = re.compile(r"^ +VL_(?P<way>IN|OUT)(?P<size>8|16|64|W|)\(&?(?P<name>\w+),[^;]*\);$", re.M)
 _PIN_TYPES = {"8": "CData", "16": "SData", "": "IData", "64": "QData"}
 _CALL = re.compile(r"^ +\w+___024root___(?:nba|ico)_\w+__TOP__\d+\(vlSelf\);$", re.M)
+_OUTSIDE = re.compile(r"^(?:extern const \w[^\n]*|void \w+__Vdpiimwrap_\w+\([^\n{]*\));\n", re.M)
 _IDLE = "vlSelfRef.idle."
 BITS = 64
 ALWAYS = ("array",)
@@ -100,7 +101,11 @@ def rewrite(folder: Path, top: str) -> list[Group]:
         types |= local
         statements += mine
     plan = Plan(types, inputs, schedule(statements))
-    new = {edge[0].name: plan.edge(edge[0]), settling[0].name: plan.settling(settling)}
+    # constants and calls that only another file declares
+    outside = "".join(
+        sorted({line for text in sources.values() for line in _OUTSIDE.findall(text)})
+    )
+    new = {edge[0].name: outside + plan.edge(edge[0]), settling[0].name: plan.settling(settling)}
     for path, found in functions.items():
         for function in reversed(found):
             source = sources[path]
