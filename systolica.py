@@ -579,11 +579,12 @@ from sw.graph.variable_scope import (
 )
 from sw.runtime import train
 from sw.runtime.config import SessionConfig
+from sw.runtime.devices.program_report import ProgramReport
 from sw.runtime.learn import estimator as _estimator
 from sw.runtime.learn import model as _model
 from sw.runtime.quantization_report import QuantizationReport, quantization_report
 from sw.runtime.quantize import quantize
-from sw.runtime.report import ProgramReport, RunReport, run_report
+from sw.runtime.report import RunReport, run_report
 from sw.runtime.session import (
     InteractiveSession,
     RunMetadata,

@@ -237,7 +237,7 @@ class Session:
 
     @property
     def tpu_reports(self) -> list[Any]:
-        """A `sw.runtime.report.ProgramReport` for each TPU program that this session has run."""
+        """A `ProgramReport` for each TPU program that this session has run."""
         made = self.devices.made()
         return [item for device in made for item in getattr(device, "reports", list)()]
 

@@ -29,6 +29,7 @@ from sw.graph.errors import InvalidArgumentError, OpError, ResourceExhaustedErro
 from sw.graph.operation import Operation
 from sw.graph.state import Container
 from sw.runtime.config import SessionConfig
+from sw.runtime.devices.program_report import ProgramReport
 from sw.runtime.devices.tpu_driver import Driver, Ops
 from sw.runtime.devices.tpu_dynamic import (
     DynamicWeights,
@@ -42,7 +43,6 @@ from sw.runtime.devices.tpu_dynamic import (
 )
 from sw.runtime.devices.tpu_engines import core_of
 from sw.runtime.recording import Recording
-from sw.runtime.report import ProgramReport
 from sw.runtime.trace import Note
 
 MOST_SHAPES = 64

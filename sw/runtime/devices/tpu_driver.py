@@ -17,10 +17,10 @@ from sw.compiler.tpu.support import original_name
 from sw.graph.errors import InternalError, ResourceExhaustedError, UnavailableError
 from sw.graph.operation import Operation
 from sw.runtime.config import SessionConfig
+from sw.runtime.devices.program_report import ProgramReport
 from sw.runtime.devices.tpu_engines import engines_of
 from sw.runtime.devices.tpu_memory import Resident, ResidentPrograms
 from sw.runtime.recording import Recording, layers_of
-from sw.runtime.report import ProgramReport
 
 DRAM_BYTES = 1 << 26
 DRAM_LIMIT = 1 << 31
