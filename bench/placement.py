@@ -100,9 +100,11 @@ def durations(
         sent: dict[str, float] = {}
         begin = time.thread_time()
 
-        def send(at: int, value: Any, part: Any = part, begin: float = begin) -> None:
+        def send(
+            at: int, value: Any, part: Any = part, begin: float = begin, sent: Any = sent
+        ) -> None:
             values[part.outputs[at]] = value
-            sent[part.outputs[at]] = time.thread_time() - begin  # noqa: B023 (called here)
+            sent[part.outputs[at]] = time.thread_time() - begin
 
         if hasattr(executable, "send"):
             rest = executable.send(given, send, None)

@@ -5,6 +5,7 @@ The greedy placement of the TensorFlow white paper (2015), section 3.2.1.
 
 from __future__ import annotations
 
+import functools
 import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -157,7 +158,7 @@ def _run(candidates: Mapping[Operation, Sequence[str]], costs: Costs, host: str)
     heapq.heapify(ready)
     while ready:
         _, _, op = heapq.heappop(ready)
-        place = min(candidates[op], key=lambda name: clock.finish(op, name))  # noqa: B023 (used now)
+        place = min(candidates[op], key=functools.partial(clock.finish, op))
         clock.put(op, place)
         for user in users[op]:
             missing[user] -= 1

@@ -138,7 +138,7 @@ class Worker:
         """The one request of a step: returns at once; partitions run when they can."""
         step.watch.requests.append(self.device)
         for part in self._parts:
-            step.meeting.when(part.needs, lambda part=part: step.ready(part))  # type: ignore[misc]
+            step.meeting.when(part.needs, functools.partial(step.ready, part))
 
 
 class Executor:
