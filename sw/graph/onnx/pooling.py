@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sw.graph.dtypes import int8
+from sw.graph.onnx import pools_by_products
 from sw.graph.onnx.convolution import flat, image_of, pair
 from sw.graph.onnx.geometry import geometry, with_ceiling
 from sw.graph.onnx.node import Node
@@ -22,6 +23,10 @@ def _spatial(value: Value) -> Any:
 
 @handles("MaxPool", "AveragePool")
 def pool(node: Node) -> Any:
+    if node.importer.for_tpu:
+        made = pools_by_products.pool(node)
+        if made is not None:
+            return made
     value = node.value(0)
     average = node.proto.op_type == "AveragePool"
     kind = value.tensor.dtype
