@@ -22,7 +22,9 @@ from sw.graph.operation import Operation
 from sw.graph.tensor import Tensor
 
 MOST_WEIGHTS = 1 << 25
-"""Zeros and ones of an average at most: a larger one is the CPU's."""
+"""Zeros and ones at most: a larger product is the CPU's."""
+MOST_SIDE = 255
+"""Of windows and paddings."""
 
 
 def pool(node: Node) -> Tensor | None:
@@ -37,6 +39,8 @@ def pool(node: Node) -> Tensor | None:
     found = with_ceiling(given, spatial) if given and node.attr("ceil_mode", 0) else given
     if given is None or found is None or found.same:
         return None
+    if max(*found.kernel, *(side for pair in found.pads for side in pair)) > MOST_SIDE:
+        return None
     dilated, padded = any(d != 1 for d in found.dilations), any(map(any, found.pads))
     if average:
         counted = bool(node.attr("count_include_pad", 0))
@@ -44,6 +48,8 @@ def pool(node: Node) -> Tensor | None:
             return None
         return _average(node, tensor, found, given if counted else None)
     if tensor.dtype is not int8 or len(sizes) != 3 and not dilated:
+        return None
+    if prod(sizes[-2:]) ** 2 > MOST_WEIGHTS:
         return None
     if padded:  # never the largest, or as large as all of a window
         pairs = ((0, 0), (0, 0), *found.pads)
@@ -100,10 +106,10 @@ def _average_of_planes(
     ones. Without padding only."""
     codes, scale, zero = op.inputs
     batch, channels, depth, *plane = codes.shape.sizes()
-    if any(map(any, found.pads)):
+    sides = found.kernel[1:]
+    if any(map(any, found.pads)) or depth * made[0] * prod(sides) > MOST_WEIGHTS:
         return None
     band, _ = _axis(depth, made[0], found.kernel[0], found.strides[0], found.dilations[0], 0, None)
-    sides = found.kernel[1:]
     ones = np.broadcast_to(band, (*sides, *band.shape))
     share = np.float32(1 / prod(found.kernel))
     volumes = node.make("reshape", codes, np.array([batch * channels, depth, *plane]))
