@@ -263,6 +263,10 @@ def _as_declared(node: Node, index: int, value: Value) -> Value:
     return Value(out, type=declared if kind.dtype is sequence else None)
 
 
+MOST_ROWS = 64
+"""Of a Scan of version 8, each written out."""
+
+
 @handles("Scan")
 def scan(node: Node) -> Any:
     if node.version < 9:
@@ -279,7 +283,11 @@ def _batched_scan(node: Node) -> Any:
     rows = inputs[0].shape[0]
     if rows is None:
         raise ModelError("the batch size of a Scan of version 8 must be known")
+    if rows > MOST_ROWS:
+        raise ModelError(f"a Scan of version 8 over {rows} rows is written out {MOST_ROWS} at most")
     count = int(node.attr("num_scan_inputs"))
+    if not 0 < count <= len(inputs):
+        raise ModelError(f"num_scan_inputs {count} does not fit {len(inputs)} inputs")
     directions = node.attr("directions", (0,) * count)
     attrs = {**node.attrs, "scan_input_directions": directions}
     results = []

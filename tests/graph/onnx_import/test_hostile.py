@@ -173,3 +173,25 @@ def test_damaged_models_give_a_graph_or_the_exception(seed: int) -> None:
     while time.monotonic() < end:
         assert attempt(damaged(tried, models)) is None, f"seed {tried}"
         tried += 1
+
+
+def test_a_scan_of_rows_without_end_is_refused():
+    """Version 8 is written out row by row: no file makes the importer write a billion."""
+    value = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["a"], ["b"])],
+        "body",
+        [value("a", TensorProto.FLOAT, [2])],
+        [value("b", TensorProto.FLOAT, [2])],
+    )
+    node = helper.make_node("Scan", ["", "x"], ["y"], num_scan_inputs=1, body=body)
+    shape = [1 << 30, 3, 2]
+    graph = helper.make_graph(
+        [node],
+        "g",
+        [value("x", TensorProto.FLOAT, shape)],
+        [value("y", TensorProto.FLOAT, shape)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 8)], ir_version=8)
+    with pytest.raises(st.errors.ModelError, match="64 at most"):
+        st.import_onnx(model)
